@@ -1,0 +1,168 @@
+/*
+ * The shared vocabulary: plain values, no functions, nothing of ours included.
+ *
+ * Everything that the decision looks at is in here as rows of numbers. Names live with the gate, by the same index.
+ * Times are milliseconds of the monotonic clock of the process that holds the row; 0 means "never".
+ * Zero is always the least permissive value.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Index of a row in a table of the snapshot. */
+#define IDX_NONE UINT32_MAX
+
+/* Values of a revision field that are not an index into snapshot.revisions. */
+#define REV_UNKNOWN UINT32_MAX        /* cannot be said (a selector form that we do not evaluate, no evidence) */
+#define REV_NONE (UINT32_MAX - 1)     /* no control plane: not injected, not attached */
+#define REV_CONFLICT (UINT32_MAX - 2) /* two injectors match */
+#define REV_FOREIGN (UINT32_MAX - 3)  /* a revision that is not installed */
+
+enum proxy_state {
+#define X(name, final, text) STATE_##name,
+#include "states.def"
+#undef X
+    STATE_COUNT
+};
+
+enum reason {
+#define X(name, severity, sentence, remedy) REASON_##name,
+#include "reasons.def"
+#undef X
+    REASON_COUNT
+};
+
+/* How much a reason weighs. The verdict of a wave is the heaviest of its reasons. */
+enum severity {
+    SEV_UNKNOWN, /* evidence is missing or contradicts itself: hold, go on by itself when it is back */
+    SEV_WAIT,    /* something must happen first (by itself or by a person): hold, go on by itself */
+    SEV_FAIL,    /* a bad signal: pause until a person resumes */
+    SEV_NOTE,    /* worth telling, holds nothing */
+};
+
+enum verdict { VERDICT_UNKNOWN, VERDICT_WAIT, VERDICT_FAIL, VERDICT_PASS };
+
+/* Where an upgrade is. HOLD is the zero value: nothing may be written. */
+enum phase {
+    PHASE_HOLD,             /* not allowed to act: doubt, or a spec that cannot be followed */
+    PHASE_AWAITING_APPROVAL,
+    PHASE_MOVING,
+    PHASE_SOAKING,
+    PHASE_PAUSED,           /* by request or by a bad signal */
+    PHASE_COMPLETED,
+};
+
+enum workload_kind {
+    KIND_UNKNOWN,
+    KIND_DEPLOYMENT,
+    KIND_STATEFULSET,
+    KIND_DAEMONSET,
+    KIND_REPLICASET, /* without a Deployment above it */
+    KIND_JOB,        /* Job or CronJob */
+    KIND_ROLLOUT,
+    KIND_BARE_POD,
+    KIND_OTHER,
+};
+
+/* Sync of one proxy as its istiod tells it, the worst of its types. */
+enum sync_state {
+    SYNC_UNKNOWN,  /* not read yet */
+    SYNC_PENDING,  /* sent differs from acked on at least one type */
+    SYNC_ERROR,    /* rejected (NACK) */
+    SYNC_SYNCED,   /* acked equals sent on every type for which something was sent */
+};
+
+/* Does the config version that Envoy accepted equal the one that its istiod says was acknowledged? */
+enum version_match {
+    VERSION_UNKNOWN,  /* one of the two ends did not say */
+    VERSION_DIFFERS,
+    VERSION_MATCHES,
+};
+
+struct revision_row {
+    bool installed;       /* a Service and at least one EndpointSlice address exist */
+    bool has_injector;    /* a MutatingWebhookConfiguration of this revision, with endpoints behind it */
+    uint32_t replicas;    /* addresses in its EndpointSlices */
+    uint32_t ready;       /* of them ready */
+};
+
+/* One istiod process. */
+struct replica_row {
+    uint32_t revision;
+    bool ready;             /* EndpointSlice condition */
+    bool assigned;          /* a live agent reads it */
+    int64_t answered_ms;    /* when the last complete reading was true (its age is already taken off) */
+    bool push_blocked;      /* connections answered, JSON syncz did not (istiod-facts: lock hazard) */
+};
+
+struct node_row {
+    bool agent;             /* an authenticated agent session is open */
+    bool witness;           /* that agent can read local proxies (hostPID) */
+    int64_t heard_ms;       /* when the last complete local scan was true */
+    bool reach_known;       /* the agent has tested the new revision's xDS endpoint */
+    bool reach_ok;
+};
+
+struct namespace_row {
+    uint32_t wave;          /* index of the wave, IDX_NONE: in no wave */
+    bool relabelled;        /* istio.io/rev equals the new revision and istio-injection is absent */
+    bool leftover;          /* istio.io/rev equals the new revision, but istio-injection is (again) there and wins */
+    bool relabelled_by_us;  /* carries the annotation of this upgrade */
+    bool terminating;
+};
+
+struct workload_row {
+    uint32_t ns;
+    enum workload_kind kind;
+    uint32_t replicas;      /* wanted */
+    bool restarted;         /* pod template carries the restart mark of this upgrade */
+    bool paused;            /* Deployment spec.paused */
+    bool on_delete;         /* updateStrategy OnDelete */
+    bool settled;           /* controller has observed the newest generation, all replicas updated and ready */
+    bool failed_create;     /* ReplicaFailure / FailedCreate condition */
+    bool overdue;           /* Progressing=False, ProgressDeadlineExceeded */
+};
+
+/* One pod that runs, or should run, a proxy. */
+struct proxy_row {
+    uint32_t ns;
+    uint32_t workload;      /* IDX_NONE: bare pod */
+    uint32_t node;          /* IDX_NONE: not bound yet */
+
+    /* intent */
+    uint32_t expected;      /* revision that would inject this pod if it were created now */
+    uint32_t injected;      /* revision that did inject it (annotation), REV_NONE without a sidecar */
+    bool ready;             /* Pod condition Ready */
+    bool deleting;
+    bool finished;          /* Succeeded or Failed: counts for nothing */
+    bool opted_out;         /* label or annotation says no injection: counts for nothing */
+    bool host_network;
+    int64_t created_ms;
+    int64_t expected_since_ms; /* since when `expected` has its value */
+
+    /* control plane */
+    uint32_t attached;      /* revision whose replica lists it; REV_NONE: fresh answers of all replicas, not listed;
+                               REV_UNKNOWN: some replica is silent and nobody lists it */
+    uint32_t replica;       /* IDX_NONE when not attached */
+    int64_t attached_at_ms; /* when that was last true: time of the reading it comes from (absence: the oldest reading) */
+    int64_t detached_since_ms; /* first complete look in a row that did not list it; 0 while listed */
+    uint32_t absent_looks;  /* complete looks in a row, over all replicas, that did not list it */
+    enum sync_state sync;
+    int64_t sync_at_ms;     /* reading that `sync` comes from */
+    int64_t pending_since_ms; /* acked stands still and differs from sent since then; 0 otherwise */
+
+    /* node */
+    int64_t node_at_ms;     /* when the node last looked at this pod; 0: the node knows no such proxy */
+    uint32_t dials;         /* revision that its pilot-agent has a connection to; REV_NONE, REV_UNKNOWN */
+    bool xds_up;            /* Envoy's xds-grpc cluster has an active connection */
+    enum version_match version;
+    int64_t version_differs_since_ms;
+    bool cert_expired;
+
+    /* written by classify */
+    enum proxy_state state;
+    enum reason reason;     /* REASON_NONE in a final state */
+    int64_t state_since_ms; /* kept by the gate over snapshots */
+};

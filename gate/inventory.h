@@ -1,0 +1,102 @@
+/*
+ * What the API server says, as the gate needs it: plain structs in hash tables, fed by reflectors (or by tests) with JSON
+ * objects. Only this module knows the shapes of Kubernetes objects.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../core/types.h"
+#include "../lib/kube/kube.h"
+#include "../probes/injector.h"
+#include "uthash.h"
+
+struct inv_namespace {
+    char *name, *uid, *resource_version;
+    json_t *labels, *annotations;
+    bool terminating;
+    UT_hash_handle hh;
+};
+
+struct inv_pod {
+    char *uid, *namespace_, *name, *node, *ip;
+    json_t *labels, *annotations;
+    char *injected;            /* revision from annotations; NULL: no sidecar */
+    char *owner_kind, *owner_name; /* controller, as in ownerReferences; NULL bare */
+    char *proxy_image;         /* of container istio-proxy, NULL none */
+    bool host_network, ready, deleting, finished;
+    int64_t created_wall_ms;
+    char *expected;            /* cached: result of injectors_for(); kept by inventory */
+    enum injector_result expected_kind;
+    int64_t expected_since_ms; /* monotonic time at which `expected` last changed (or the pod was first seen) */
+    UT_hash_handle hh;         /* by uid */
+};
+
+struct inv_workload {
+    char *key;                 /* "Deployment/ns/name" */
+    enum workload_kind kind;
+    char *namespace_, *name, *uid, *resource_version;
+    uint32_t replicas;
+    char *restart_mark;        /* template annotation meshgate.io/restarted-for, NULL none */
+    bool paused, on_delete, settled, failed_create, overdue;
+    char *failed_create_text;
+    UT_hash_handle hh;
+};
+
+struct inv_replica {           /* an istiod pod behind a revision's Service */
+    char *uid, *name, *address, *revision, *node, *zone;
+    bool ready;
+    uint16_t xds_port, http_port;
+    UT_hash_handle hh;         /* by uid */
+};
+
+struct inv_revision {
+    char *name;
+    char *server_name;         /* istiod-REV.NS.svc, or istiod.NS.svc for "default" */
+    json_t *service_ips;       /* array of strings: ClusterIPs of Services with label istio.io/rev=REV */
+    json_t *tags;              /* array of strings */
+    char *version;             /* from the istiod pods' image tag, NULL unknown */
+    bool has_injector;
+    UT_hash_handle hh;
+};
+
+struct inv_upgrade {
+    char *name, *uid, *resource_version;
+    int64_t generation;
+    json_t *spec, *status;     /* as the API server has them; status may be NULL */
+    UT_hash_handle hh;
+};
+
+struct inventory {
+    struct inv_namespace *namespaces;
+    struct inv_pod *pods;
+    struct inv_workload *workloads;
+    struct inv_replica *replicas;
+    struct inv_revision *revisions;
+    struct inv_upgrade *upgrades;
+    struct injectors *injectors;
+    uint64_t version;          /* rises with every change that matters */
+};
+
+struct inventory_watch;        /* inventory plus its reflectors */
+
+/* Start all reflectors. changed(ctx) is called after each change, coalesced by the caller. */
+struct inventory_watch *inventory_watch_new(struct kube *k, const char *istio_namespace, void (*changed)(void *ctx), void *ctx,
+                                            uint64_t seed);
+void inventory_watch_free(struct inventory_watch *w);
+struct inventory *inventory_of(struct inventory_watch *w);
+/* Every watch is in sync, or lost for less than 30 s. why_not may be NULL. */
+bool inventory_fresh(const struct inventory_watch *w, struct buf *why_not);
+/* All lists have been seen once. */
+bool inventory_loaded(const struct inventory_watch *w);
+
+/* Owner that a person would name: through ReplicaSet to Deployment, Job to CronJob. NULL for a bare pod. */
+const struct inv_workload *inventory_owner(const struct inventory_watch *w, const struct inv_pod *p, enum workload_kind *kind,
+                                           const char **name);
+const struct inv_replica *inventory_replica_by_ip(const struct inventory *inv, const char *ip);
+/* Revision whose Service has this ClusterIP, or one of whose replicas has this address. */
+const char *inventory_revision_by_ip(const struct inventory *inv, const char *ip);
+/* Revision that a name in a spec stands for (revision, or tag by its injector); NULL: nobody. */
+const char *inventory_resolve(const struct inventory *inv, const char *revision_or_tag);

@@ -1,0 +1,42 @@
+/*
+ * Which revision would inject a pod, evaluated as the API server would: all webhooks of MutatingWebhookConfigurations whose
+ * name ends in "istio.io" that act on CREATE of pods, namespaceSelector and objectSelector, never label equality alone
+ * (protocol dossier 5.1, 5.2; istiod-facts 4).
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "../lib/base/err.h"
+
+struct injectors;
+
+enum injector_result {
+    INJECTOR_NONE,      /* no webhook matches */
+    INJECTOR_ONE,
+    INJECTOR_SEVERAL,   /* webhooks of different configurations match: double injection */
+    INJECTOR_UNKNOWN,   /* a selector or matchConditions of a form that is not evaluated */
+};
+
+struct injectors *injectors_new(void);
+void injectors_free(struct injectors *x);
+/* Add or replace a configuration. false: it is none of Istio's (then it is forgotten if it was known). */
+bool injectors_put(struct injectors *x, const json_t *configuration);
+void injectors_remove(struct injectors *x, const char *name);
+
+/*
+ * The revision for a pod with these labels (JSON objects or NULL) in a namespace with these labels.
+ * On INJECTOR_ONE *revision is the configuration's label istio.io/rev (a tag's configuration carries the revision that it
+ * points to), borrowed until the next put or remove. Opt-outs inside the injector (hostNetwork, annotation) are the
+ * caller's: injector_opted_out().
+ */
+enum injector_result injectors_for(const struct injectors *x, const char *namespace_, const json_t *namespace_labels,
+                                   const json_t *pod_labels, const char **revision);
+/* Opt-outs inside istiod's injector: hostNetwork, system namespaces, label or annotation sidecar.istio.io/inject=false. */
+bool injector_opted_out(const char *namespace_, const json_t *pod_labels, const json_t *pod_annotations, bool host_network);
+/* Revision that a name (revision or tag) stands for; NULL: nobody. */
+const char *injectors_resolve(const struct injectors *x, const char *revision_or_tag);
+/* Does the revision have an injector of its own or by a tag? Service name and namespace it calls (borrowed), or false. */
+bool injectors_service(const struct injectors *x, const char *revision, const char **service, const char **namespace_);
+/* LabelSelector (matchLabels, matchExpressions In NotIn Exists DoesNotExist): 1 matches, 0 not, -1 form unknown. */
+int selector_matches(const json_t *selector, const json_t *labels);
