@@ -37,6 +37,10 @@ struct istiod_push {
 bool istiod_request(struct istiod_conn *c, const char *type_url, const char *nonce, const char *error, struct istiod_push *out);
 /* A full push: new version; fn for each connection and type that it watches. fn may call istiod_request. */
 void istiod_push_all(struct istiod *i, void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p), void *ctx);
+/* Endpoints changed and nothing else: the version stands, only EDS goes out. */
+void istiod_push_endpoints(struct istiod *i, void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p), void *ctx);
+/* A type that is subscribed to and for which nothing is there to be sent (NOT_SENT). */
+void istiod_watch_silently(struct istiod_conn *c, const char *type_url);
 /* The user pointer of a connection. */
 void istiod_conn_set(struct istiod_conn *c, void *user);
 void *istiod_conn_get(const struct istiod_conn *c);

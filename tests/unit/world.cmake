@@ -1,0 +1,3 @@
+if(TARGET mg_sim)
+  mg_test(sim_istiod LIBS mg_sim mg_probes)
+endif()
