@@ -12,7 +12,7 @@
 struct store;
 
 struct store_reply {
-    int status;
+    int status; /* -1: never answer */
     char *body; /* the caller's to free() */
 };
 
@@ -24,7 +24,7 @@ struct store_user {
 struct store *store_new(struct sched *sched);
 void store_free(struct store *s);
 
-/* One HTTP request that is no watch. user NULL: unauthenticated (401). Discovery (/api, /apis ...), /version, /readyz too. */
+/* One HTTP request that is no watch. user NULL: unauthenticated (401). Status -1 in the reply: never answer (store_fault). Discovery (/api, /apis ...), /version, /readyz too. */
 void store_request(struct store *s, const struct store_user *user, const char *method, const char *path_query,
                    const char *content_type, const char *accept, const char *body, size_t len, struct store_reply *out);
 
@@ -53,6 +53,9 @@ void store_on_admit_pod(struct store *s, bool (*fn)(void *ctx, json_t *pod, stru
 /* Tokens that TokenReview and bearer authentication know. node may be NULL. */
 void store_add_token(struct store *s, const char *token, const char *namespace_, const char *account, const char *audience,
                      const char *node, const char *pod);
+void store_drop_token(struct store *s, const char *token);
+/* User name behind a token of this audience (NULL: the API server's own), NULL: unknown. *namespace_ may be NULL. Borrowed. */
+const char *store_authenticate(const struct store *s, const char *token, const char *audience, const char **namespace_);
 /* Faults: answer requests of this user (NULL: everybody) with this status from now on (0: normal; -1: never answer). */
 void store_fault(struct store *s, const char *user, int status);
 /* Forget history, so that old resourceVersions get 410. */
