@@ -87,7 +87,7 @@ struct rpc_server_ops {
 };
 
 struct rpc_server_opts {
-    const char *address;          /* "IP:PORT", port 0 chooses */
+    const char *address;          /* "IP:PORT", ":PORT" for all addresses; port 0 chooses */
     const char *cert_pem, *key_pem; /* NULL: plaintext (tests only). Used for connections opened from then on */
     const char *const *methods;   /* NULL-terminated; others are answered with UNIMPLEMENTED */
     int max_receive_bytes;        /* 0: 1 MiB */
@@ -100,12 +100,15 @@ struct rpc_server_opts {
 struct rpc_server *rpc_server_new(struct rpc *r, const struct rpc_server_opts *opts, const struct rpc_server_ops *ops, void *ctx,
                                   struct err *err);
 int rpc_server_port(const struct rpc_server *s);
-/* New certificate and key for connections from now on. */
+/* Is this a certificate with its own key, both as PEM text? */
+bool rpc_cert_check(const char *cert_pem, const char *key_pem, struct err *err);
+/* New certificate and key for connections from now on. A pair that rpc_cert_check() refuses must not be set. */
 void rpc_server_set_cert(struct rpc_server *s, const char *cert_pem, const char *key_pem);
 /* Refuse new streams, end the open ones with UNAVAILABLE, free. `closed` is called for each open stream. */
 void rpc_server_free(struct rpc_server *s);
 
 bool rpc_server_stream_send(struct rpc_server_stream *s, const void *p, size_t n);
 size_t rpc_server_stream_pending(const struct rpc_server_stream *s);
-/* End the stream with a status once what is queued was sent. */
+/* End the stream with a status once what is queued was sent; a client that does not take it is cut off after 5 s. No message
+ * is handed on afterwards. */
 void rpc_server_stream_end(struct rpc_server_stream *s, int status, const char *text);

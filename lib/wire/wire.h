@@ -13,6 +13,8 @@
 #define WIRE_MAX_MESSAGE (1024 * 1024)
 /* Memory that unpacking one message may take, whatever its bytes say. */
 #define WIRE_MAX_UNPACKED (16 * 1024 * 1024)
+/* Longest string in a message; senders cut longer ones (error texts of proxies). */
+#define WIRE_MAX_TEXT (16 * 1024)
 
 /* Unpack and check. NULL and *err: malformed, too large, bad text, a field out of range. Free with the functions below. */
 Meshgate__V1__AgentMessage *wire_agent_message(const struct piece *pieces, size_t n, struct err *err);
