@@ -1,0 +1,2 @@
+mg_test(replica LIBS mg_agent)
+mg_test(agent LIBS mg_agent)
