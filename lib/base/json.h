@@ -14,7 +14,7 @@ const char *js_str(const json_t *o, ...) __attribute__((sentinel));
 /* Like js_str, "" instead of NULL. */
 const char *js_text(const json_t *o, ...) __attribute__((sentinel));
 int64_t js_int(const json_t *o, int64_t absent, ...) __attribute__((sentinel));
-bool js_bool(const json_t *o, bool absent, ...) __attribute__((sentinel));
+bool js_bool(const json_t *o, int absent, ...) __attribute__((sentinel));
 /* Parse strictly (no duplicate keys, at most `max` bytes, depth limited); the caller decref()s. NULL with *err. */
 json_t *js_parse(const char *p, size_t n, size_t max, struct err *err);
 /* Compact text, the caller's to free(). */

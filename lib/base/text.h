@@ -24,3 +24,5 @@ uint64_t text_hash(uint64_t seed, const void *p, size_t n);
 bool text_read_file(const char *path, size_t max, char **out, size_t *out_len, struct err *err);
 /* true for well-formed UTF-8 without NUL and control characters other than \t \n. */
 bool text_is_clean(const char *p, size_t n);
+/* Length of the well-formed UTF-8 character at p (at most n bytes), 0 when there is none. */
+size_t text_utf8(const char *p, size_t n);

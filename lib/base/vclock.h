@@ -5,7 +5,7 @@
 
 struct vclock;
 
-/* start_wall_ms: what sched_wall() says at the beginning. */
+/* start_wall_ms: what sched_wall() says at the beginning; sched_now() begins at 1. */
 struct vclock *vclock_new(int64_t start_wall_ms);
 void vclock_free(struct vclock *v);
 struct sched *vclock_sched(struct vclock *v);

@@ -1,0 +1,3 @@
+foreach(module err mem sched loop buf log metrics options text json)
+  mg_test(${module} LIBS mg_base)
+endforeach()
