@@ -1,0 +1,488 @@
+"""The scenario language in real time: parser and interpreter (grammar: README.md beside this file).
+
+    statements = lang.parse("healthy.scn")
+    lang.run(world, statements, log=print)
+
+`world` says how actions are done and how objects are read; everything that a condition means is in here, so that a
+scenario means the same wherever it runs. Python standard library only.
+"""
+
+import json
+import re
+import time
+
+
+class ScenarioError(Exception):
+    """The file cannot be read."""
+
+
+class ScenarioFailed(Exception):
+    """An expectation was not met, or an action was refused."""
+
+
+class World:
+    """What run() needs of the place where a scenario runs."""
+
+    def do(self, action):
+        """Do one action (README.md). Raise ScenarioFailed with a sentence when it cannot be done."""
+        raise NotImplementedError
+
+    def get(self, path):
+        """GET on the API server; the JSON value, None for 404."""
+        raise NotImplementedError
+
+    def create(self, path, obj):
+        """POST on the API server."""
+        raise NotImplementedError
+
+    def now(self):
+        return time.monotonic()
+
+    def sleep(self, seconds):
+        time.sleep(seconds)
+
+
+class Statement:
+    def __init__(self, kind, line, **fields):
+        self.kind, self.line = kind, line
+        self.__dict__.update(fields)
+
+    def __repr__(self):
+        return "line %d: %s" % (self.line, self.kind)
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PHASES = ("Hold", "AwaitingApproval", "Moving", "Soaking", "Paused", "Completed")
+_VERDICTS = ("Unknown", "Wait", "Fail", "Pass")
+_STATES = ("Pending", "AwaitingApproval", "Moving", "Soaking", "Done")
+UPGRADES = "/apis/meshgate.io/v1alpha1/meshupgrades"
+_WORKLOADS = (("Deployment", "deployments"), ("StatefulSet", "statefulsets"), ("DaemonSet", "daemonsets"))
+
+
+def seconds(text):
+    """"1m30s" -> 90.0; None when it is no duration."""
+    if not re.fullmatch(r"(\d+(ms|s|m|h))+", text or ""):
+        return None
+    return sum(int(n) * _UNITS[u] for n, u in re.findall(r"(\d+)(ms|s|m|h)", text))
+
+
+def words(text):
+    """Split at blanks; a text in double quotes is one word and keeps its quotes."""
+    return re.findall(r'"[^"]*"|\S+', text)
+
+
+def _uncomment(line):
+    quoted = False
+    for i, c in enumerate(line):
+        if c == '"':
+            quoted = not quoted
+        elif c == "#" and not quoted:
+            return line[:i]
+    return line
+
+
+# --- parsing ---
+
+def _condition(tokens):
+    """A list of terms (name, arguments...); several are joined by `all ... and ...`."""
+    if not tokens:
+        raise ScenarioError("a condition is missing")
+    if tokens[0] == "all":
+        terms, part = [], []
+        for token in tokens[1:] + ["and"]:
+            if token == "and":
+                terms += _condition(part)
+                part = []
+            else:
+                part.append(token)
+        return terms
+    return [_term(tokens)]
+
+
+def _one_of(value, allowed):
+    if value not in allowed:
+        raise ScenarioError("%s is none of %s" % (value, " ".join(allowed)))
+    return value
+
+
+def _term(tokens):
+    name, args = tokens[0], tokens[1:]
+    count = {"phase": 1, "verdict": 1, "wave": 3, "noreason": 1, "text": 1, "moved": 1, "untouched": 1, "restarted-once": 0,
+             "label": 2, "nolabel": 2}
+    if name == "reason":
+        if len(args) == 3 and args[1] == "about":
+            return (name, args[0], args[2])
+        if len(args) == 1:
+            return (name, args[0], None)
+        raise ScenarioError("write: reason R [about X]")
+    if name not in count:
+        raise ScenarioError("no condition is called %s" % name)
+    if len(args) != count[name]:
+        raise ScenarioError("condition %s takes %d words, not %d" % (name, count[name], len(args)))
+    if name == "phase":
+        _one_of(args[0], _PHASES)
+    elif name == "verdict":
+        _one_of(args[0], _VERDICTS)
+    elif name == "wave":
+        if args[1] != "state":
+            raise ScenarioError("write: wave W state S")
+        args = [args[0], _one_of(args[2], _STATES)]
+    elif name == "text":
+        args = [args[0].strip('"')]
+    elif name == "moved":
+        if not re.fullmatch(r"\d+%", args[0]):
+            raise ScenarioError("write: moved N%")
+        args = [int(args[0][:-1])]
+    elif name == "label" and "=" not in args[1]:
+        raise ScenarioError("write: label NS K=V")
+    return (name, *args)
+
+
+def _duration(text):
+    value = seconds(text)
+    if value is None:
+        raise ScenarioError("%s is no duration such as 10s or 2m" % text)
+    return value
+
+
+def _line(text, number):
+    tokens = words(text)
+    head = tokens[0]
+    if head == "runs":
+        return Statement("runs", number, where=tokens[1:])
+    if head == "mesh":
+        pairs = [t.partition("=") for t in tokens[1:]]
+        if not all(sep and value.isdigit() for _, sep, value in pairs):
+            raise ScenarioError("write: mesh nodes=N namespaces=N pods=N replicas=N")
+        return Statement("mesh", number, values={key: int(value) for key, _, value in pairs})
+    if head == "do" and len(tokens) > 1:
+        return Statement("do", number, action=text.split(None, 1)[1].strip())
+    if head == "on" and "do" in tokens[2:]:
+        at = tokens.index("do", 2)
+        return Statement("on", number, text=" ".join(tokens[1:at]), terms=_condition(tokens[1:at]),
+                         action=" ".join(tokens[at + 1:]))
+    if head == "wait" and len(tokens) == 2:
+        return Statement("wait", number, seconds=_duration(tokens[1]))
+    if head == "expect" and len(tokens) > 1:
+        if tokens[1] in ("within", "for") and len(tokens) > 3:
+            return Statement("expect-" + tokens[1], number, seconds=_duration(tokens[2]), text=" ".join(tokens[3:]),
+                             terms=_condition(tokens[3:]))
+        return Statement("expect", number, text=" ".join(tokens[1:]), terms=_condition(tokens[1:]))
+    raise ScenarioError("this is no statement: %s" % text.strip())
+
+
+def parse_text(text, name="scenario"):
+    """The statements of a scenario. ScenarioError names file and line."""
+    out, block, begun = [], None, 0
+    for number, raw in enumerate(text.splitlines(), 1):
+        try:
+            if block is not None:
+                if raw.rstrip() == "}":
+                    spec = json.loads("{" + "\n".join(block[1]) + "}")
+                    out.append(Statement("upgrade", begun, name=block[0], spec=spec))
+                    block = None
+                else:
+                    block[1].append(raw)
+                continue
+            line = _uncomment(raw)
+            if not line.strip():
+                continue
+            tokens = words(line)
+            if tokens[0] == "upgrade":
+                if len(tokens) != 3 or tokens[2] != "{":
+                    raise ScenarioError("write: upgrade NAME {")
+                block, begun = (tokens[1], []), number
+            else:
+                out.append(_line(line, number))
+        except (ScenarioError, ValueError) as e:
+            raise ScenarioError("%s:%d: %s" % (name, number, e)) from None
+    if block is not None:
+        raise ScenarioError("%s:%d: the upgrade's spec does not end with a line }" % (name, begun))
+    return out
+
+
+def parse(path):
+    with open(path, encoding="utf-8") as f:
+        return parse_text(f.read(), str(path))
+
+
+def runs_in(statements, where):
+    """May this scenario run there ("virtual", "demo", "e2e")?"""
+    for s in statements:
+        if s.kind == "runs":
+            return where in s.where
+    return where in ("virtual", "demo")
+
+
+def mesh_of(statements):
+    """Values of the `mesh` line over the defaults."""
+    values = {"nodes": 24, "namespaces": 40, "pods": 400, "replicas": 2}
+    for s in statements:
+        if s.kind == "mesh":
+            values.update(s.values)
+    return values
+
+
+# --- what conditions mean ---
+
+def _matches(selector, labels):
+    for key, value in (selector.get("matchLabels") or {}).items():
+        if labels.get(key) != value:
+            return False
+    for e in selector.get("matchExpressions") or []:
+        have, values = labels.get(e["key"]), e.get("values") or []
+        ok = {"In": have in values, "NotIn": have not in values, "Exists": have is not None,
+              "DoesNotExist": have is None}[e["operator"]]
+        if not ok:
+            return False
+    return True
+
+
+class Observer:
+    """Reads the cluster and answers conditions. Remembers how it was before the upgrade."""
+
+    def __init__(self, world):
+        self.world = world
+        self.name, self.spec = None, {}
+        self.cr = None
+        self.namespaces_before, self.templates = {}, {}
+
+    def begin(self, name, spec):
+        self.name, self.spec = name, spec
+        self.namespaces_before = self.namespaces()
+        self.watch_templates()
+
+    def refresh(self):
+        if self.name:
+            self.cr = self.world.get(UPGRADES + "/" + self.name)
+
+    def status(self):
+        return (self.cr or {}).get("status") or {}
+
+    def namespaces(self):
+        items = (self.world.get("/api/v1/namespaces") or {}).get("items") or []
+        return {o["metadata"]["name"]: o["metadata"].get("labels") or {} for o in items}
+
+    def watch_templates(self):
+        """Note every pod template that a workload has; ReplicaSets tell of those that came and went between two looks."""
+        for kind, plural in _WORKLOADS:
+            for o in (self.world.get("/apis/apps/v1/" + plural) or {}).get("items") or []:
+                key = (o["metadata"]["namespace"], kind, o["metadata"]["name"])
+                text = json.dumps(o["spec"].get("template"), sort_keys=True)
+                seen = self.templates.setdefault(key, [])
+                if text not in seen:
+                    seen.append(text)
+
+    def replicasets(self):
+        count = {}
+        for o in (self.world.get("/apis/apps/v1/replicasets") or {}).get("items") or []:
+            for owner in o["metadata"].get("ownerReferences") or []:
+                if owner.get("kind") == "Deployment":
+                    key = (o["metadata"]["namespace"], "Deployment", owner["name"])
+                    count[key] = count.get(key, 0) + 1
+        return count
+
+    def wave_namespaces(self, wave):
+        """Names in a wave, None when only the gate can say (percent)."""
+        taken = set()
+        for w in self.spec.get("waves", []):
+            choice = w.get("namespaces") or {}
+            if "names" in choice:
+                members = set(choice["names"])
+            elif "selector" in choice:
+                members = {n for n, labels in self.namespaces_before.items() if _matches(choice["selector"], labels)}
+            elif "percent" in choice:
+                members = None
+            else:
+                members = None if taken is None else {
+                    n for n, labels in self.namespaces_before.items()
+                    if "istio.io/rev" in labels or labels.get("istio-injection") == "enabled"}
+            if members is not None and taken is not None:
+                members -= taken
+            if w["name"] == wave:
+                return members
+            taken = None if members is None or taken is None else taken | members
+        raise ScenarioFailed("the upgrade has no wave %s" % wave)
+
+    def untouched(self, wave):
+        members = self.wave_namespaces(wave)
+        if members is None:
+            for w in self.status().get("waves") or []:
+                if w.get("name") == wave:
+                    return w.get("relabelled", 0) == 0 and w.get("state") in ("Pending", "AwaitingApproval")
+            return False
+        self.watch_templates()
+        now = self.namespaces()
+        for n in members & set(self.namespaces_before):
+            before, after = self.namespaces_before[n], now.get(n, {})
+            if any(before.get(k) != after.get(k) for k in ("istio.io/rev", "istio-injection")):
+                return False
+        return not any(len(seen) > 1 for (ns, _, _), seen in self.templates.items() if ns in members)
+
+    def restarted_once(self):
+        self.watch_templates()
+        sets, labels = self.replicasets(), self.namespaces()
+        target = ((self.spec.get("to") or {}).get("revision"))
+        for key, seen in self.templates.items():
+            moved = labels.get(key[0], {}).get("istio.io/rev") == target
+            most = max(len(seen), sets.get(key, 0))
+            if most > (2 if moved else 1):
+                return False
+        return True
+
+    def reason(self, name, about):
+        for r in self.status().get("reasons") or []:
+            if r.get("reason") == name:
+                if about is None or any(o.get("name", "").startswith(about) for o in r.get("objects") or []):
+                    return True
+        return False
+
+    def text(self, part):
+        for r in self.status().get("reasons") or []:
+            if part in r.get("sentence", "") or any(part in o.get("message", "") for o in r.get("objects") or []):
+                return True
+        return part in self.status().get("message", "")
+
+    def moved(self, percent):
+        summary = self.status().get("summary") or {}
+        expected = summary.get("expected", 0)
+        return expected > 0 and summary.get("moved", 0) * 100 >= percent * expected
+
+    def label(self, ns):
+        o = self.world.get("/api/v1/namespaces/" + ns) or {}
+        return (o.get("metadata") or {}).get("labels") or {}
+
+    def holds(self, term):
+        name, args = term[0], term[1:]
+        if name == "phase":
+            return self.status().get("phase") == args[0]
+        if name == "verdict":
+            return self.status().get("verdict") == args[0]
+        if name == "wave":
+            return any(w.get("name") == args[0] and w.get("state") == args[1] for w in self.status().get("waves") or [])
+        if name == "reason":
+            return self.reason(*args)
+        if name == "noreason":
+            return not self.reason(args[0], None)
+        if name == "text":
+            return self.text(args[0])
+        if name == "moved":
+            return self.moved(args[0])
+        if name == "untouched":
+            return self.untouched(args[0])
+        if name == "restarted-once":
+            return self.restarted_once()
+        if name == "label":
+            key, _, value = args[1].partition("=")
+            return self.label(args[0]).get(key) == value
+        return args[1] not in self.label(args[0])
+
+    def all_hold(self, terms):
+        return all(self.holds(t) for t in terms)
+
+    def describe(self):
+        s = self.status()
+        if not s:
+            return "no upgrade yet" if self.cr is None else "the gate has written no status yet"
+        why = "; ".join("%s %s" % (r.get("reason"), ",".join(o.get("name", "") for o in (r.get("objects") or [])[:3]))
+                        for r in (s.get("reasons") or [])[:4])
+        n = s.get("summary") or {}
+        waves = " ".join("%s=%s" % (w.get("name"), w.get("state")) for w in s.get("waves") or [])
+        return "phase %s, verdict %s, moved %s/%s, waves %s%s" % (
+            s.get("phase"), s.get("verdict"), n.get("moved", 0), n.get("expected", 0), waves, ("; " + why) if why else "")
+
+
+# --- running ---
+
+class Runner:
+    def __init__(self, world, log, progress, poll):
+        self.world, self.log, self.progress, self.poll = world, log, progress, poll
+        self.observer = Observer(world)
+        self.rules = []
+        self.next_templates = 0.0
+
+    def look(self):
+        """One look at the cluster: rules that fire, templates that changed."""
+        o = self.observer
+        o.refresh()
+        for rule in list(self.rules):
+            if o.all_hold(rule.terms):
+                self.rules.remove(rule)
+                self.log("on %s: %s" % (rule.text, rule.action))
+                self.world.do(rule.action)
+                o.refresh()
+        if o.name and self.world.now() >= self.next_templates:
+            self.next_templates = self.world.now() + 2.0
+            o.watch_templates()
+        if self.progress:
+            self.progress(o)
+
+    def fail(self, s, what):
+        raise ScenarioFailed("line %d: %s: %s (%s)" % (s.line, what, s.text, self.observer.describe()))
+
+    def within(self, s):
+        end = self.world.now() + s.seconds
+        while True:
+            self.look()
+            if self.observer.all_hold(s.terms):
+                return
+            if self.world.now() >= end:
+                self.fail(s, "did not become true within %gs" % s.seconds)
+            self.world.sleep(self.poll)
+
+    def during(self, duration, s=None):
+        end = self.world.now() + duration
+        while True:
+            self.look()
+            if s and not self.observer.all_hold(s.terms):
+                self.fail(s, "did not stay true for %gs" % duration)
+            left = end - self.world.now()
+            if left <= 0:
+                return
+            self.world.sleep(min(self.poll, left))
+
+    def step(self, s):
+        if s.kind == "upgrade":
+            self.observer.begin(s.name, s.spec)
+            self.log("upgrade %s" % s.name)
+            self.world.create(UPGRADES, {"apiVersion": "meshgate.io/v1alpha1", "kind": "MeshUpgrade",
+                                         "metadata": {"name": s.name}, "spec": s.spec})
+        elif s.kind == "do":
+            self.log("do %s" % s.action)
+            self.world.do(s.action)
+        elif s.kind == "on":
+            self.rules.append(s)
+        elif s.kind == "wait":
+            self.log("wait %gs" % s.seconds)
+            self.during(s.seconds)
+        elif s.kind == "expect":
+            self.look()
+            if not self.observer.all_hold(s.terms):
+                self.fail(s, "is not true")
+            self.log("ok: %s" % s.text)
+        elif s.kind == "expect-within":
+            self.within(s)
+            self.log("ok: %s" % s.text)
+        elif s.kind == "expect-for":
+            self.during(s.seconds, s)
+            self.log("ok for %gs: %s" % (s.seconds, s.text))
+
+
+def run(world, statements, log=print, progress=None, poll=0.3):
+    """Run to the end. Returns the number of expectations that were met; raises ScenarioFailed at the first that was not.
+
+    progress(observer), if given, is called after each look at the cluster.
+    """
+    runner = Runner(world, log, progress, poll)
+    met = 0
+    for s in statements:
+        if s.kind in ("runs", "mesh"):
+            continue
+        try:
+            runner.step(s)
+        except ScenarioFailed as e:
+            raise ScenarioFailed(str(e) if str(e).startswith("line ") else "line %d: %s" % (s.line, e)) from None
+        met += s.kind.startswith("expect")
+    for rule in runner.rules:
+        raise ScenarioFailed("line %d: never became true: %s" % (rule.line, rule.text))
+    return met
