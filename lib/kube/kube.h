@@ -30,7 +30,8 @@ struct kube_response {
 };
 
 struct kube_handler {
-    /* Bytes of a stream with status 2xx. May be NULL for other requests. */
+    /* Bytes of a stream with status 2xx; a transport calls it once with n = 0 when that status has come, which proves that
+     * the watch is open. The callback may send and cancel. May be NULL for other requests. */
     void (*data)(void *ctx, const char *p, size_t n);
     /* The request is over, for streams too. Exactly once unless cancelled; never from inside kube_send. */
     void (*done)(void *ctx, const struct kube_response *r);
@@ -72,10 +73,13 @@ struct kube_config {
 bool kube_config_load(const char *path, const char *context, struct kube_config *out, struct err *err);
 /* KUBERNETES_SERVICE_HOST/PORT and /var/run/secrets/kubernetes.io/serviceaccount. */
 bool kube_config_in_cluster(struct kube_config *out, struct err *err);
+/* The same with another directory for token, ca.crt and namespace. */
+bool kube_config_from_dir(const char *dir, struct kube_config *out, struct err *err);
 void kube_config_done(struct kube_config *c);
 
 /* The real transport: libcurl multi on the loop, HTTP/2, TLS 1.2+, no redirects, every request with a deadline. */
 struct kube *kube_curl_new(struct loop *loop, const struct kube_config *config, struct err *err);
+/* Open calls are forgotten. The loop must turn once more (loop_free does) before the last handles are closed. */
 void kube_curl_free(struct kube *k);
 
 /* Percent-escape one path segment or query value; the caller's to free(). */

@@ -13,8 +13,10 @@ struct reflector_opts {
     const char *path;    /* "/api/v1/pods" */
     const char *query;   /* "labelSelector=app%3Distiod", or NULL */
     int page;            /* objects a page; 0: 500 */
+    bool metadata_only;  /* ask for PartialObjectMetadata; a server that can't sends whole objects */
 };
 
+/* None of these may free the reflector. */
 struct reflector_ops {
     /* Object new or changed. Borrowed. */
     void (*upsert)(void *ctx, const json_t *object);
@@ -28,7 +30,8 @@ struct reflector_ops {
 struct reflector *reflector_new(struct kube *k, const struct reflector_opts *opts, const struct reflector_ops *ops, void *ctx,
                                 uint64_t seed);
 void reflector_free(struct reflector *r);
-/* A complete list was seen and the watch is open, or was lost less than grace_ms ago. */
+/* A complete list was seen and the watch is open (it gave a sign within its silence limit), or was lost less than grace_ms
+ * ago. */
 bool reflector_fresh(const struct reflector *r, int64_t grace_ms);
 /* Why not, for people; "" when fresh. */
 const char *reflector_trouble(const struct reflector *r);
