@@ -28,25 +28,14 @@ bool err_wrap(struct err *e, const char *fmt, ...)
     if (!e) {
         return false;
     }
-    char text[sizeof(e->text)];
+    char context[sizeof(e->text)], both[2 * sizeof(e->text) + 2];
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(text, sizeof(text), fmt, ap);
+    (void)vsnprintf(context, sizeof(context), fmt, ap);
     va_end(ap);
-    size_t len = n < 0 ? 0 : (size_t)n;
-    if (len > sizeof(text) - 1) {
-        len = sizeof(text) - 1;
-    }
-    const char *more[] = {": ", e->text};
-    for (size_t i = 0; i < 2; i++) {
-        size_t room = sizeof(text) - 1 - len;
-        size_t add = strnlen(more[i], sizeof(e->text));
-        add = add < room ? add : room;
-        memcpy(text + len, more[i], add);
-        len += add;
-    }
-    text[len] = '\0';
-    memcpy(e->text, text, len + 1);
+    (void)snprintf(both, sizeof(both), "%s: %s", context, e->text);
+    memcpy(e->text, both, sizeof(e->text) - 1);
+    e->text[sizeof(e->text) - 1] = '\0';
     return false;
 }
 
