@@ -30,8 +30,8 @@ struct admin *admin_new(struct loop *loop, const struct admin_opts *opts, struct
 void admin_free(struct admin *a);
 int admin_port(const struct admin *a);
 /*
- * Serve GET on a path prefix (it must end at a '/' or at the end of the request's path). `rest` is what follows it.
- * arg(key) gives a query argument or NULL.
+ * Serve GET on a path prefix (it must end at a '/' or at the end of the request's path). `rest` is what follows it
+ * (with its '/'). arg(key) gives a query argument or NULL.
  */
 typedef const char *(*admin_arg_fn)(void *request, const char *key);
 typedef void (*admin_handler)(void *ctx, const char *rest, admin_arg_fn arg, void *request, struct admin_reply *reply);
