@@ -40,7 +40,8 @@ static grpc_ssl_certificate_config_reload_status fetch(void *user, grpc_ssl_serv
     uv_mutex_lock(&c->lock);
     if (c->fresh) {
         grpc_ssl_pem_key_cert_pair pair = {.private_key = c->key_pem, .cert_chain = c->cert_pem};
-        *out = grpc_ssl_server_certificate_config_create(NULL, &pair, 1);
+        /* Clients are not asked for certificates, but gRPC insists on roots to check them with. */
+        *out = grpc_ssl_server_certificate_config_create(c->cert_pem, &pair, 1);
         c->fresh = false;
         status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
     }

@@ -10,9 +10,13 @@
 #include "../base/mem.h"
 #include "cert.h"
 
-/* gRPC's own lines ("handshake failed ...") tell of peers' faults that also come as the status of a stream. */
+/* gRPC's own lines ("handshake failed ...") tell of peers' faults that also come as the status of a stream; only its last words
+ * before it gives up are more. */
 static void on_grpc_log(gpr_log_func_args *args) {
-    if (args->severity == GPR_LOG_SEVERITY_ERROR) {
+    bool fatal = strncmp(args->message, "assertion failed", 16) == 0;
+    if (fatal) {
+        log_error("grpc", log_s("text", args->message), log_s("file", args->file), log_i("line", args->line));
+    } else if (args->severity == GPR_LOG_SEVERITY_ERROR) {
         log_debug("grpc", log_s("text", args->message), log_s("file", args->file), log_i("line", args->line));
     }
 }
