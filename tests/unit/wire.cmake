@@ -1,0 +1,2 @@
+mg_test(skim LIBS mg_wire)
+mg_test(wire LIBS mg_wire)
