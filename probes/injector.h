@@ -2,6 +2,12 @@
  * Which revision would inject a pod, evaluated as the API server would: all webhooks of MutatingWebhookConfigurations whose
  * name ends in "istio.io" that act on CREATE of pods, namespaceSelector and objectSelector, never label equality alone
  * (protocol dossier 5.1, 5.2; istiod-facts 4).
+ *
+ * Several webhooks that match count by who they call: those of one revision in one Istio namespace are one injector, because
+ * istiod takes its own earlier injection out of a pod before it injects again, so the outcome is the same once or twice (a
+ * tag next to the revision that it points to). Different revisions, or equal names in different Istio namespaces, are
+ * INJECTOR_SEVERAL: the last one called wins, and nobody meant that. matchPolicy, timeouts and failurePolicy play no part.
+ * Istio's charts (1.29, 1.30) use no matchConditions: a webhook that matches and has some is INJECTOR_UNKNOWN.
  */
 #pragma once
 
@@ -12,10 +18,10 @@
 struct injectors;
 
 enum injector_result {
+    INJECTOR_UNKNOWN,   /* a selector or matchConditions of a form that is not evaluated, or a webhook without a revision */
     INJECTOR_NONE,      /* no webhook matches */
     INJECTOR_ONE,
-    INJECTOR_SEVERAL,   /* webhooks of different configurations match: double injection */
-    INJECTOR_UNKNOWN,   /* a selector or matchConditions of a form that is not evaluated */
+    INJECTOR_SEVERAL,   /* webhooks of different control planes match: double injection */
 };
 
 struct injectors *injectors_new(void);
@@ -27,14 +33,14 @@ void injectors_remove(struct injectors *x, const char *name);
 /*
  * The revision for a pod with these labels (JSON objects or NULL) in a namespace with these labels.
  * On INJECTOR_ONE *revision is the configuration's label istio.io/rev (a tag's configuration carries the revision that it
- * points to), borrowed until the next put or remove. Opt-outs inside the injector (hostNetwork, annotation) are the
- * caller's: injector_opted_out().
+ * points to), borrowed until the next put or remove; otherwise NULL. Opt-outs inside the injector (hostNetwork, annotation)
+ * are the caller's: injector_opted_out().
  */
 enum injector_result injectors_for(const struct injectors *x, const char *namespace_, const json_t *namespace_labels,
                                    const json_t *pod_labels, const char **revision);
 /* Opt-outs inside istiod's injector: hostNetwork, system namespaces, label or annotation sidecar.istio.io/inject=false. */
 bool injector_opted_out(const char *namespace_, const json_t *pod_labels, const json_t *pod_annotations, bool host_network);
-/* Revision that a name (revision or tag) stands for; NULL: nobody. */
+/* Revision that would inject into a namespace labelled istio.io/rev=NAME (revision or tag); NULL: nobody, or not one. */
 const char *injectors_resolve(const struct injectors *x, const char *revision_or_tag);
 /* Does the revision have an injector of its own or by a tag? Service name and namespace it calls (borrowed), or false. */
 bool injectors_service(const struct injectors *x, const char *revision, const char **service, const char **namespace_);
