@@ -58,6 +58,8 @@ void store_drop_token(struct store *s, const char *token);
 const char *store_authenticate(const struct store *s, const char *token, const char *audience, const char **namespace_);
 /* Faults: answer requests of this user (NULL: everybody) with this status from now on (0: normal; -1: never answer). */
 void store_fault(struct store *s, const char *user, int status);
+/* End all running watches soon, as a lost connection does. */
+void store_cut_watches(struct store *s);
 /* Forget history, so that old resourceVersions get 410. */
 void store_compact(struct store *s);
 /* Service proxy: GET /api/v1/namespaces/NS/services/[http:]NAME:PORT/proxy/PATH is answered by fn. */

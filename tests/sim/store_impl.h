@@ -142,6 +142,9 @@ json_t *store_merge(const json_t *target, const json_t *patch);
 /* store_validate.c: what the CRD's schema would refuse. true: fine; false: *out is the 422. Fills defaults. */
 bool store_validate(const struct store_res *r, json_t *obj, const json_t *old, struct store_reply *out);
 
+/* openAPIV3Schema of the MeshUpgrade CRD; lives for ever. */
+const json_t *store_crd_schema(void);
+
 /* store_special.c */
 void store_token_review(struct store *s, const struct store_call *c, struct store_reply *out);
 void store_token_request(struct store *s, const struct store_call *c, struct store_reply *out);

@@ -185,7 +185,7 @@ static const char *field_value(const json_t *o, const char *path) {
 static bool among(const char *values, const char *v) {
     size_t n = strlen(v);
     for (const char *p = values;; p++) {
-        const char *end = strchrnul(p, ',');
+        const char *end = p + strcspn(p, ",");
         if ((size_t)(end - p) == n && !memcmp(p, v, n)) {
             return true;
         }

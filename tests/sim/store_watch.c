@@ -116,6 +116,22 @@ static void release(struct store_watch *w) {
     free(w);
 }
 
+static void on_cut(void *ctx) {
+    struct store_watch *w = ctx;
+    void (*end)(void *) = w->end;
+    void *user = w->ctx;
+    release(w);
+    end(user);
+}
+
+void store_cut_watches(struct store *s) {
+    for (struct store_watch *w = s->watches; w; w = w->next) {
+        if (!w->closed) {
+            timer_set(s->sched, &w->timeout, sched_now(s->sched), on_cut, w);
+        }
+    }
+}
+
 void store_watch_close(struct store_watch *w) {
     release(w);
 }

@@ -1,0 +1,3 @@
+mg_test(store LIBS mg_sim)
+mg_test(store_watch LIBS mg_sim)
+mg_test(simkube LIBS mg_sim)
