@@ -17,6 +17,7 @@ const struct store_res store_resources[] = {
     {"apps", "v1", "statefulsets", "StatefulSet", "sts", true, true, true, false},
     {"apps", "v1", "daemonsets", "DaemonSet", "ds", true, true, true, false},
     {"apps", "v1", "replicasets", "ReplicaSet", "rs", true, true, true, false},
+    {"apps", "v1", "controllerrevisions", "ControllerRevision", NULL, true, false, false, false},
     {"batch", "v1", "jobs", "Job", NULL, true, true, true, false},
     {"batch", "v1", "cronjobs", "CronJob", "cj", true, true, true, false},
     {"policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", true, true, true, false},

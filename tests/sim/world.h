@@ -40,6 +40,9 @@ enum io_status world_reach(struct world *w, const char *node, const char *istiod
 const char *world_istiod_ip(const struct world *w, const char *revision, uint32_t n);
 bool world_istiod_frozen(const struct world *w, const char *ip);
 bool world_istiod_dead(const struct world *w, const char *ip);
+/* The process at this address, for streams of others than the mesh's own proxies (readers); NULL: dead. */
+struct istiod;
+struct istiod *world_istiod(struct world *w, const char *ip);
 
 /* Truth, for oracles. */
 struct world_truth {
@@ -47,3 +50,7 @@ struct world_truth {
     uint32_t workloads_restarted, most_templates; /* templates a workload has had besides its first */
 };
 void world_truth(const struct world *w, struct world_truth *out);
+/* Proxies of a namespace with a stream to a revision. */
+uint32_t world_proxies_on(const struct world *w, const char *ns, const char *revision);
+/* Digest of everything that has happened: equal for equal seeds and actions. */
+uint64_t world_history(const struct world *w);

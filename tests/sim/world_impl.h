@@ -1,0 +1,204 @@
+/* Inside of the embedded mesh, shared by world*.c only. */
+#pragma once
+
+#include <uthash.h>
+#include <utlist.h>
+
+#include "../../lib/base/json.h"
+#include "../../lib/base/mem.h"
+#include "../../probes/injector.h"
+#include "istiod.h"
+#include "world.h"
+
+#define ISTIO_NS "istio-system"
+
+enum { OLD, CANARY, REVISIONS };
+enum { CDS, EDS, LDS, RDS, XDS_KINDS };
+
+struct sim_istiod {
+    struct world *w;
+    int rev;
+    uint32_t n;
+    char *ip, *name, *uid, *node, *zone;
+    struct istiod *process; /* NULL: dead */
+    bool frozen, ready;     /* ready: what its EndpointSlice says */
+    bool owes_full, owes_endpoints;
+    struct timer probe, notice;
+    uint32_t starts;
+};
+
+struct sim_revision {
+    const char *name, *version;
+    char *service_ip;
+    bool bad_config;
+    struct sim_istiod *istiods;
+};
+
+struct sim_node {
+    char *name, *zone, *ip;
+    bool dark;
+    struct sim_pod *pods;
+};
+
+/* A pod's sidecar: pilot-agent and Envoy together. */
+struct sim_proxy {
+    int rev;              /* that injected it, -1: none */
+    struct sim_istiod *at;
+    struct istiod_conn *conn;
+    bool dials;           /* a TCP connection stands, served or not */
+    uint16_t port;
+    uint32_t attempt, fresh_until_conns;
+    struct {
+        char nonce[80], version[40];
+        bool set;
+    } pending[XDS_KINDS];
+    char cds_version[40], lds_version[40];
+    uint64_t cds_rejected, lds_rejected, ended_by_error, ended_in_order;
+    bool served;          /* 15021 */
+    struct timer life, answer;
+};
+
+/* A pod template that a workload has had: ReplicaSet or ControllerRevision. */
+struct sim_set {
+    struct sim_workload *workload;
+    char *name, *uid, *hash;
+    json_t *template;
+    uint32_t number, want;
+    char *failed;         /* admission's refusal, NULL none */
+    uint32_t failures;
+    int64_t retry_ms;
+    struct sim_set *prev, *next;
+};
+
+enum sim_kind { SIM_DEPLOYMENT, SIM_STATEFULSET, SIM_DAEMONSET };
+
+struct sim_workload {
+    struct world *w;
+    enum sim_kind kind;
+    char *key, *ns, *name, *uid;
+    struct sim_pod *pods;
+    struct sim_set *sets;  /* oldest first */
+    struct sim_set *current; /* StatefulSet: revision that all pods had last */
+    uint32_t templates;
+    int64_t generation;    /* for which newest is right */
+    struct sim_set *newest;
+    struct timer sync;
+    int64_t progress_ms;
+    uint64_t progress_mark;
+    UT_hash_handle hh;
+};
+
+enum sim_phase { SIM_PENDING, SIM_STARTING, SIM_RUNNING };
+
+struct sim_pod {
+    struct world *w;
+    char *key, *ns, *name, *uid;
+    struct sim_workload *workload; /* NULL: bare */
+    struct sim_set *set;
+    struct sim_node *node;
+    uint32_t ip;           /* number in the pod net, 0 none */
+    char ip_text[16];
+    enum sim_phase phase;
+    bool ready, deleting, withheld;
+    int64_t born;          /* order of creation */
+    struct timer step;
+    struct sim_proxy proxy;
+    struct sim_pod *prev, *next;           /* of the workload */
+    struct sim_pod *node_prev, *node_next; /* of the node */
+    UT_hash_handle hh;
+};
+
+struct sim_rejection {
+    char *ns, *text;
+    UT_hash_handle hh;
+};
+
+struct sim_withheld {
+    char *prefix; /* "NS/PREFIX" */
+    struct sim_withheld *next;
+};
+
+struct world {
+    struct world_opts opts;
+    char *pod_net, *istiod_net, *service_net;
+    struct store *store;
+    struct sched *sched;
+    struct injectors *injectors;
+    uint64_t random, history;
+    struct sim_revision revs[REVISIONS];
+    struct sim_node *nodes;
+    uint32_t next_node;
+    struct sim_workload *workloads;
+    struct sim_pod *pods;
+    struct sim_pod **by_ip;
+    uint32_t ips, next_ip;
+    int64_t born;
+    struct sim_rejection *rejections;
+    struct sim_withheld *withheld;
+    struct timer push;
+    bool push_full;
+    bool building;
+    /* who creates the pod that is being stored */
+    struct sim_workload *for_workload;
+    struct sim_set *for_set;
+    struct sim_node *for_node;
+};
+
+/* world.c */
+uint32_t world_random(struct world *w, uint32_t from, uint32_t to); /* both inclusive */
+/* Part of the history by which two runs are compared. */
+void world_note(struct world *w, const char *what, const char *who);
+void world_text_id(struct world *w, size_t n, char *out); /* n characters and NUL, as in names of pods */
+bool world_admit(struct world *w, json_t *pod, struct err *err);
+void world_config_changed(struct world *w, bool full);
+
+/* world_objects.c */
+void world_build(struct world *w);
+json_t *world_time(struct world *w);
+void world_write_slices(struct world *w, int rev);
+void world_write_istiod_pod(struct world *w, struct sim_istiod *i);
+json_t *world_template(const char *app);
+json_t *world_affinity(struct world *w, uint32_t first, uint32_t n);
+void world_inject(json_t *pod, const char *revision, const char *version);
+json_t *world_owner(const char *api, const char *kind, const char *name, const char *uid);
+
+/* world_pods.c */
+void world_pod_added(struct world *w, const json_t *o);
+void world_pod_changed(struct world *w, const json_t *o);
+void world_pod_gone(struct world *w, const json_t *o);
+void world_pod_free(struct sim_pod *p);
+struct sim_pod *world_pod(struct world *w, const char *ns, const char *name);
+void world_pod_delete(struct sim_pod *p);
+void world_pod_served(struct sim_pod *p);
+/* Create a pod as a controller does: admission, then the store. false: refused. */
+bool world_pod_create(struct world *w, json_t *pod, struct sim_workload *x, struct sim_set *set, struct sim_node *node,
+                      struct err *err);
+
+/* world_roll.c: sets of templates, Deployments */
+struct sim_workload *world_workload(struct world *w, enum sim_kind kind, const char *ns, const char *name);
+void world_workload_seen(struct world *w, const char *resource, const char *event, const json_t *o);
+void world_workload_touch(struct sim_workload *x);
+void world_workload_sync(struct sim_workload *x);
+void world_workload_free(struct sim_workload *x);
+const char *world_resource(enum sim_kind kind);
+uint32_t world_count(const struct sim_workload *x, const struct sim_set *set, bool ready_only);
+bool world_set_create_pod(struct sim_set *s, const char *name, struct sim_node *node);
+json_t *world_condition(struct sim_workload *x, const json_t *before, const char *type, const char *status, const char *reason,
+                        const char *message);
+void world_write_status(struct sim_workload *x, const json_t *o, json_t *status);
+void world_sync_deployment(struct sim_workload *x, const json_t *o);
+
+/* world_sets.c */
+void world_sync_statefulset(struct sim_workload *x, const json_t *o);
+void world_sync_daemonset(struct sim_workload *x, const json_t *o);
+
+/* world_proxies.c */
+void world_istiods_start(struct world *w);
+void world_proxy_start(struct sim_pod *p);
+void world_proxy_stop(struct sim_pod *p);
+void world_proxy_answer_soon(struct sim_pod *p);
+void world_push(struct world *w);
+bool world_istiod_fault(struct sim_istiod *i, const char *what, struct err *err);
+struct sim_istiod *world_istiod_at(const struct world *w, const char *ip);
+struct sim_istiod *world_pick_istiod(struct world *w, int rev);
+int world_revision(const char *name);
