@@ -44,13 +44,13 @@ struct snapshot {
     uint32_t n_revisions;
     const struct replica_row *replicas;
     uint32_t n_replicas;
-    const struct node_row *nodes;
+    struct node_row *nodes;
     uint32_t n_nodes;
-    const struct namespace_row *namespaces;
+    struct namespace_row *namespaces;
     uint32_t n_namespaces;
-    const struct workload_row *workloads;
+    struct workload_row *workloads;
     uint32_t n_workloads;
-    struct proxy_row *proxies; /* classify() writes state and reason */
+    struct proxy_row *proxies; /* classify() writes state and reason, and the sums of the tables above */
     uint32_t n_proxies;
     bool inventory_fresh;      /* every watch is in sync */
     struct progress progress;
@@ -77,13 +77,16 @@ struct action {
 };
 
 struct wave_tally {
-    uint32_t namespaces, relabelled;
+    uint32_t namespaces, relabelled; /* without those that are being deleted */
     uint32_t expected;            /* proxies that count */
     uint32_t heard;               /* of them with fresh evidence of every witness demanded */
+    uint32_t unheard_tolerated;   /* of the others: within coverage_permille, and injected by the new revision */
+    uint32_t bad;                 /* of them with a bad signal on the new revision */
     uint32_t by_state[STATE_COUNT];
 };
 
-#define DECISION_MAX_FINDINGS 256
+#define DECISION_MAX_FINDINGS 512
+#define DECISION_MAX_PER_REASON 20
 #define DECISION_MAX_ACTIONS 256
 
 struct decision {
@@ -92,7 +95,7 @@ struct decision {
     struct progress next;          /* to be written back before any action is executed */
     struct finding findings[DECISION_MAX_FINDINGS];
     uint32_t n_findings;
-    uint32_t n_findings_total;     /* may be larger than what fitted */
+    uint32_t n_findings_total;     /* may be larger than what is kept: at most DECISION_MAX_PER_REASON of one reason */
     uint32_t by_reason[REASON_COUNT]; /* all findings counted */
     struct action actions[DECISION_MAX_ACTIONS];
     uint32_t n_actions;

@@ -21,14 +21,14 @@
 #define REV_FOREIGN (UINT32_MAX - 3)  /* a revision that is not installed */
 
 enum proxy_state {
-#define X(name, final, text) STATE_##name,
+#define X(name, ...) STATE_##name,
 #include "states.def"
 #undef X
     STATE_COUNT
 };
 
 enum reason {
-#define X(name, severity, sentence, remedy) REASON_##name,
+#define X(name, ...) REASON_##name,
 #include "reasons.def"
 #undef X
     REASON_COUNT
@@ -103,6 +103,10 @@ struct node_row {
     int64_t heard_ms;       /* when the last complete local scan was true */
     bool reach_known;       /* the agent has tested the new revision's xDS endpoint */
     bool reach_ok;
+
+    /* written by classify */
+    uint32_t first_wave;    /* lowest wave with a proxy that counts on this node; IDX_NONE: none */
+    uint32_t unmoved;       /* proxies of the wave at work that the new revision has not injected yet */
 };
 
 struct namespace_row {
@@ -111,6 +115,12 @@ struct namespace_row {
     bool leftover;          /* istio.io/rev equals the new revision, but istio-injection is (again) there and wins */
     bool relabelled_by_us;  /* carries the annotation of this upgrade */
     bool terminating;
+
+    /* written by classify */
+    uint32_t expected, moved; /* proxies that count, and of them MOVED */
+    bool unreachable;         /* one of its unmoved proxies is on a node that cannot reach the new revision */
+    bool untested;            /* ... that has not tested it yet */
+    bool rolling;             /* a workload of it still rolls */
 };
 
 struct workload_row {
@@ -123,6 +133,14 @@ struct workload_row {
     bool settled;           /* controller has observed the newest generation, all replicas updated and ready */
     bool failed_create;     /* ReplicaFailure / FailedCreate condition */
     bool overdue;           /* Progressing=False, ProgressDeadlineExceeded */
+
+    /* written by classify */
+    uint32_t rows;          /* pods of it that are not being deleted, whether they count or not */
+    uint32_t expected;      /* of them: that count */
+    uint32_t odd;           /* that count and are not expected on the new revision */
+    uint32_t astray;        /* of the odd ones: expected on a revision that can be named */
+    enum reason cause;      /* why its pods are not re-created on the new revision; NONE: none waits for that */
+    int64_t due_at_ms;      /* not restarted before this time: API servers see a label a moment after we do */
 };
 
 /* One pod that runs, or should run, a proxy. */
@@ -156,10 +174,14 @@ struct proxy_row {
     /* node */
     int64_t node_at_ms;     /* when the node last looked at this pod; 0: the node knows no such proxy */
     uint32_t dials;         /* revision that its pilot-agent has a connection to; REV_NONE, REV_UNKNOWN */
+    int64_t dials_differ_since_ms; /* since when that is not `attached`; 0: it is */
     bool xds_up;            /* Envoy's xds-grpc cluster has an active connection */
+    int64_t xds_down_since_ms; /* 0 while up */
     enum version_match version;
     int64_t version_differs_since_ms;
     bool cert_expired;
+
+    int64_t moved_at_ms;    /* reading of the control plane with which it was last MOVED; kept by the gate over snapshots */
 
     /* written by classify */
     enum proxy_state state;

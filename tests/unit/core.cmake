@@ -1,0 +1,5 @@
+mg_test(names LIBS mg_core)
+mg_test(classify LIBS mg_core)
+mg_test(decide LIBS mg_core)
+mg_test(decide_walk LIBS mg_core)
+target_link_options(test_decide_walk PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free)
