@@ -10,10 +10,11 @@
 
 #include "promtext.h"
 
-/* The filter is Envoy's and matches its own dotted names anywhere; '|' is written %7C. */
+/* The filter is Envoy's and matches its own dotted names anywhere; '|' is written %7C. Istio's bootstrap calls the cluster's
+ * statistics "cluster.xds-grpc;.upstream_cx_active", older ones have no ';'. */
 const char proxy_stats_path[] = "/stats/prometheus?text_readouts&filter="
                                 "cds.version_text%7Clds.version_text%7Ccds.update_rejected%7Clds.update_rejected%7C"
-                                "xds-grpc.upstream_cx_active%7Cistio_build";
+                                "xds-grpc.*upstream_cx_active%7Cistio_build";
 
 enum { HAS_CDS = 1, HAS_LDS = 2, HAS_CDS_REJECTED = 4, HAS_LDS_REJECTED = 8, HAS_CX = 16, HAS_CERT = 32, HAS_BUILD = 64 };
 

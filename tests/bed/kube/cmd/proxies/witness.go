@@ -124,7 +124,7 @@ func (p *proxy) envoyMetrics(texts bool) []metric {
 	out := []metric{
 		{"cluster_manager.cds.update_rejected", "envoy_cluster_manager_cds_update_rejected", "counter", "", p.rejected[tCDS]},
 		{"listener_manager.lds.update_rejected", "envoy_listener_manager_lds_update_rejected", "counter", "", p.rejected[tLDS]},
-		{"cluster.xds-grpc.upstream_cx_active", "envoy_cluster_upstream_cx_active", "gauge", `cluster_name="xds-grpc"`, up},
+		{"cluster.xds-grpc;.upstream_cx_active", "envoy_cluster_upstream_cx_active", "gauge", `cluster_name="xds-grpc"`, up},
 		{"server.state", "envoy_server_state", "gauge", "", 0},
 	}
 	if texts {
