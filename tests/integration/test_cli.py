@@ -1,0 +1,391 @@
+"""kubectl-meshgate against a stand-in for kubectl: every command, every exit code, every way in which kubectl can fail."""
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+from cli_data import PROXIES, UPGRADES, proxies, upgrade  # noqa: E402
+
+BUILD = os.environ.get("MESHGATE_BUILD", os.path.join(os.path.dirname(os.path.dirname(HERE)), "build", "dev"))
+PROGRAM = os.path.join(BUILD, "bin", "kubectl-meshgate")
+DONE, ERROR, USAGE, HELD, PROGRESS = 0, 1, 2, 3, 4
+
+
+class Bench:
+    def __init__(self, folder):
+        self.folder = folder
+        self.env = dict(os.environ, FAKE_KUBECTL_DIR=str(folder), MESHGATE_KUBECTL=os.path.join(HERE, "fake_kubectl.py"))
+
+    def put(self, name, content):
+        (self.folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+
+    def serve(self, *upgrades, views=()):
+        objects = {f"{UPGRADES}/{u['metadata']['name']}": u for u in upgrades}
+        for view in views:
+            objects[PROXIES.format(ns="istio-system", name=view["upgrade"])] = view
+        self.put("objects.json", objects)
+
+    def run(self, *args, code=DONE):
+        done = subprocess.run([PROGRAM, *args], env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def calls(self):
+        path = self.folder / "calls.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def stored(self, name="to-1-30"):
+        return json.loads((self.folder / "objects.json").read_text())[f"{UPGRADES}/{name}"]
+
+
+@pytest.fixture(name="bench")
+def make_bench(tmp_path):
+    return Bench(tmp_path)
+
+
+# ---- status ----
+
+@pytest.mark.parametrize("phase,code", [("Completed", DONE), ("Moving", PROGRESS), ("Soaking", PROGRESS), ("Paused", HELD),
+                                        ("Hold", HELD), ("AwaitingApproval", HELD)])
+def test_status_exit_codes(bench, phase, code):
+    bench.serve(upgrade(phase=phase))
+    assert phase in bench.run("status", code=code).stdout
+
+
+def test_status_of_an_upgrade_that_the_gate_has_not_seen(bench):
+    u = upgrade()
+    del u["status"]
+    bench.serve(u)
+    assert "the gate has not looked at this upgrade yet" in bench.run("status", code=HELD).stdout
+
+
+def test_completed_but_changed_since_is_not_done(bench):
+    bench.serve(upgrade(phase="Completed", observedGeneration=1))
+    assert "the spec was changed" in bench.run("status", code=PROGRESS).stdout
+
+
+def test_status_shows_waves_reasons_and_remedies(bench):
+    bench.serve(upgrade())
+    out = bench.run("status", "to-1-30", code=PROGRESS).stdout
+    assert "from old to canary" in out
+    assert "Moving, wave east (2 of 3)" in out
+    assert "[#######-------------] 35%  140 of 400 proxies moved, 398 heard; 14 of 40 namespaces relabelled" in out
+    assert "States:    Moved 140, NotStarted 240, Syncing 18, Nacking 2\n" in out
+    assert re.search(r"^canary +Done +4/4 +40/40 +\[#{20}\] 100% +took 16m$", out, re.M)
+    assert re.search(r"^rest +Pending +0/22 +0/220 +\[-{20}\] +0% +will need approval$", out, re.M)
+    assert "Fail    Nack (7): rejects its configuration" in out
+    assert "app-07/web-4" in out and "app-07/web-5" not in out and "and 2 more" in out
+    assert "> read istiod's error text" in out
+    assert "\x1b" not in out and "?[31mbad filter" in out
+    wide = bench.run("status", "-o", "wide", code=PROGRESS).stdout
+    assert "app-07/web-5" in wide and "and 1 more" in wide
+    assert re.search(r"^Healthy +False +\S+ +Nack +2 proxies reject$", wide, re.M)
+
+
+def test_status_names_the_hold_and_how_to_end_it(bench):
+    bench.serve(upgrade(phase="Paused", hold={"id": 3, "active": True, "reason": "Nack", "since": "2026-11-23T07:20:00Z"}))
+    assert re.search(r"^Held: +Nack, since \S+; once mended: kubectl meshgate resume to-1-30$",
+                     bench.run("status", code=HELD).stdout, re.M)
+
+
+def test_status_as_json_is_the_object(bench):
+    bench.serve(upgrade())
+    assert json.loads(bench.run("status", "-o", "json", code=PROGRESS).stdout) == upgrade()
+
+
+def test_flags_are_handed_to_kubectl(bench):
+    bench.serve(upgrade())
+    bench.run("status", "to-1-30", "--kubeconfig", "/some/where", "--context=prod", code=PROGRESS)
+    assert [c["args"] for c in bench.calls()] == [["--kubeconfig", "/some/where", "--context", "prod", "get", "--raw",
+                                                   UPGRADES + "/to-1-30"]]
+
+
+# ---- which upgrade ----
+
+@pytest.mark.parametrize("command", [["status"], ["watch"], ["proxies"], ["pause"], ["resume"], ["approve", "rest"]])
+def test_several_upgrades_are_listed(bench, command):
+    bench.serve(upgrade("a"), upgrade("b", phase="Completed"))
+    done = bench.run(*command, code=USAGE)
+    assert done.stderr == "error: there are several MeshUpgrades, name one: a (Moving), b (Completed)\n"
+    assert not [c for c in bench.calls() if "replace" in c["args"]]
+
+
+def test_no_upgrade_and_unknown_upgrade(bench):
+    bench.serve()
+    assert "there is no MeshUpgrade in this cluster" in bench.run("status", code=ERROR).stderr
+    bench.serve(upgrade())
+    assert bench.run("status", "x", code=ERROR).stderr == \
+        'error: there is no MeshUpgrade "x"; there is: to-1-30 (Moving)\n'
+
+
+def test_missing_crd_says_how_to_install(bench):
+    bench.put("nocrd", "1")
+    err = bench.run("status", code=ERROR).stderr
+    assert "kubectl apply -k deploy/crd" in err and "  kubectl: Error from server (NotFound)" in err
+
+
+# ---- kubectl fails ----
+
+def test_words_of_kubectl_are_shown_with_context(bench):
+    bench.put("fail", "The connection to the server 127.0.0.1:1 was refused\nsecond \x1b[2Jline")
+    err = bench.run("status", "u", code=ERROR).stderr
+    assert err == ("error: can't read MeshUpgrade u: kubectl get --raw /apis/meshgate.io/v1alpha1/meshupgrades/u failed "
+                   "(exit code 1)\n  kubectl: The connection to the server 127.0.0.1:1 was refused\n"
+                   "  kubectl: second ?[2Jline\n")
+
+
+def test_no_kubectl_at_all(bench):
+    bench.env["MESHGATE_KUBECTL"] = "/nowhere/kubectl"
+    assert "can't run /nowhere/kubectl: No such file or directory; install kubectl or set MESHGATE_KUBECTL" in \
+        bench.run("status", code=ERROR).stderr
+
+
+def test_request_timeout_ends_kubectl(bench):
+    bench.put("sleep", "50")
+    assert "no answer within 300 ms" in bench.run("status", "--request-timeout", "300ms", code=ERROR).stderr
+
+
+@pytest.mark.parametrize("garbage", ["<html>", '{"items": 7}', '{"a": 1, "a": 2}', "[]"])
+def test_garbage_is_an_error(bench, garbage):
+    bench.serve(upgrade())
+    bench.put("garbage", garbage)
+    assert bench.run("status", code=ERROR).stderr.startswith("error: ")
+
+
+def test_large_input_and_output(bench):
+    u = upgrade()
+    u["spec"]["ballast"] = "x" * 3_000_000
+    bench.serve(u)
+    bench.run("pause")
+    assert len(bench.stored()["spec"]["ballast"]) == 3_000_000 and bench.stored()["spec"]["paused"] is True
+
+
+# ---- pause, resume, approve ----
+
+def test_pause_and_resume(bench):
+    bench.serve(upgrade())
+    assert bench.run("pause").stdout == "to-1-30 paused: nothing more is written until resume\n"
+    assert bench.stored()["spec"]["paused"] is True
+    write = bench.calls()[-1]
+    assert write["args"] == ["replace", "--raw", UPGRADES + "/to-1-30", "-f", "-"]
+    assert json.loads(write["body"])["metadata"]["resourceVersion"] == "100"
+    assert bench.run("pause", "to-1-30").stdout == "to-1-30 was paused already\n"
+    assert bench.run("resume").stdout == "to-1-30 resumed\n"
+    assert bench.stored()["spec"]["paused"] is False and "resumeHold" not in bench.stored()["spec"]
+    assert bench.run("resume").stdout == "to-1-30 is not paused: nothing to resume\n"
+
+
+def test_resume_acknowledges_the_active_hold(bench):
+    bench.serve(upgrade(phase="Paused", hold={"id": 7, "active": True, "reason": "Nack", "since": "2026-11-23T07:20:00Z"}))
+    assert json.loads(bench.run("resume", "-o", "json").stdout)["spec"]["resumeHold"] == 7
+    assert bench.stored()["spec"]["resumeHold"] == 7 and bench.stored()["spec"]["paused"] is False
+    assert "nothing to resume" in bench.run("resume").stdout
+    bench.serve(upgrade(hold={"id": 7, "active": False, "reason": "Nack"}))
+    bench.run("resume")
+    assert "resumeHold" not in bench.stored()["spec"]
+
+
+@pytest.mark.parametrize("args", [["rest"], ["to-1-30", "rest"]])
+def test_approve(bench, args):
+    bench.serve(upgrade())
+    assert bench.run("approve", *args).stdout == "to-1-30: wave rest approved\n"
+    assert bench.stored()["spec"]["approvedWaves"] == ["rest"]
+    assert bench.run("approve", *args).stdout == "to-1-30: wave rest was approved already\n"
+    assert bench.stored()["spec"]["approvedWaves"] == ["rest"]
+
+
+def test_approve_of_an_unknown_wave_lists_them(bench):
+    bench.serve(upgrade())
+    assert bench.run("approve", "west", code=ERROR).stderr == 'error: to-1-30 has no wave "west"; its waves: canary, east, rest\n'
+    assert not [c for c in bench.calls() if "replace" in c["args"]]
+
+
+def test_conflicts_are_read_again_and_tried_again(bench):
+    bench.serve(upgrade())
+    bench.put("conflicts", "4")
+    bench.run("approve", "to-1-30", "rest")
+    spec = bench.stored()["spec"]
+    assert spec["approvedWaves"] == ["rest"] and spec["note"] == "somebody else was here"
+    assert len([c for c in bench.calls() if "replace" in c["args"]]) == 5
+    assert len([c for c in bench.calls() if "get" in c["args"]]) == 5
+
+
+def test_endless_conflicts_are_given_up(bench):
+    bench.serve(upgrade())
+    bench.put("conflicts", "100")
+    err = bench.run("pause", code=ERROR).stderr
+    assert "gave up after 5 tries" in err and "kubectl: Error from server (Conflict)" in err
+    assert len([c for c in bench.calls() if "replace" in c["args"]]) == 5
+    assert bench.stored()["spec"]["paused"] is False
+
+
+# ---- proxies ----
+
+def test_proxies_table(bench):
+    bench.serve(upgrade(), views=[proxies()])
+    out = bench.run("proxies").stdout.splitlines()
+    assert out[0].split() == ["NAMESPACE", "POD", "NODE", "OWNER", "STATE", "REASON", "AGE", "EXPECTED", "INJECTED", "ATTACHED"]
+    assert [line.split()[0:2] for line in out[1:6]] == [["app-07", "web-2"], ["bank", "lonely"], ["rest", "web-3"],
+                                                        ["shop", "lonely"], ["shop", "web-1"]]
+    assert out[3].split() == ["rest", "web-3", "node-03", "Deployment/web", "NotStarted", "-", "2m", "canary", "old", "old"]
+    assert out[-1] == "5 of 5 proxies: Nacking 1, RestartPending 2, NotStarted 1, Moved 1"
+    column = out[0].index("STATE")
+    assert all(line[column - 1] == " " and line[column] != " " for line in out[1:6])
+    wide = bench.run("proxies", "-o", "wide").stdout.splitlines()
+    assert wide[0].split()[-3:] == ["SYNC", "VERSION", "REPLICA"]
+    assert wide[3].split()[-3:] == ["Synced", "Matches", "-"]
+
+
+def test_stuck_proxies_and_what_to_do(bench):
+    bench.serve(upgrade(), views=[proxies()])
+    out = bench.run("proxies", "--stuck", "--upgrade", "to-1-30").stdout
+    assert "web-1 " not in out and "web-3" not in out and "3 of 5 proxies: Nacking 1, RestartPending 2" in out
+    assert ("What to do:\n  BarePod (2): a bare pod: nothing re-creates it\n    > delete and create it again yourself\n"
+            "  Nack (1): rejects its configuration\n      istiod says: Error adding listener\n    > read istiod's error text\n") in out
+    assert [c["args"][-1] for c in bench.calls()] == [PROXIES.format(ns="istio-system", name="to-1-30")]
+
+
+def test_proxies_filters(bench):
+    bench.serve(upgrade(), views=[proxies()])
+    for state in ("NotStarted", "not-started", "NOT_STARTED"):
+        view = json.loads(bench.run("proxies", "--state", state, "-o", "json").stdout)
+        assert [p["pod"] for p in view["proxies"]] == ["web-3"] and view["upgrade"] == "to-1-30"
+    assert bench.run("proxies", "-n", "shop", "--stuck").stdout.count("lonely") == 1
+    assert bench.run("proxies", "-n", "nowhere").stdout.startswith("None matches of 5 proxies: Moved 1")
+
+
+def test_nothing_is_stuck_and_nothing_is_there(bench):
+    view = proxies()
+    view["proxies"] = view["proxies"][:1]
+    bench.serve(upgrade(), views=[view])
+    assert bench.run("proxies", "--stuck").stdout == "None is stuck of 1 proxies: Moved 1\n"
+    bench.serve(upgrade(), views=[{"upgrade": "to-1-30", "proxies": []}])
+    assert bench.run("proxies").stdout == "The gate knows no proxies of this upgrade.\n"
+
+
+def test_proxies_when_the_gate_cannot_be_asked(bench):
+    bench.serve(upgrade())
+    err = bench.run("proxies", "--gate-namespace", "mesh", code=ERROR).stderr
+    assert "can't ask the gate (Service meshgate in namespace mesh, see --gate-namespace)" in err
+    assert bench.calls()[-1]["args"][-1] == PROXIES.format(ns="mesh", name="to-1-30")
+
+
+# ---- watch ----
+
+def story():
+    return [upgrade(phase="Moving"), upgrade(phase="Moving"), upgrade(phase="Soaking"), upgrade(phase="Completed", verdict="Pass")]
+
+
+def test_watch_prints_a_line_a_change(bench):
+    bench.put("script.json", story())
+    lines = bench.run("watch", "--interval", "100ms").stdout.splitlines()
+    assert [line.split()[1] for line in lines] == ["Moving", "Soaking", "Completed"]
+    assert lines[0].endswith("Moving Wait wave=east (2/3) 100/140 moved total=140/400 reasons: Fail Nack(7), Wait Soaking(1)")
+
+
+def test_watch_as_json_is_an_object_a_line(bench):
+    bench.put("script.json", story())
+    lines = bench.run("watch", "--interval", "100ms", "-o", "json").stdout.splitlines()
+    assert [json.loads(line)["status"]["phase"] for line in lines] == ["Moving", "Soaking", "Completed"]
+
+
+@pytest.mark.parametrize("phase,code", [("Moving", PROGRESS), ("AwaitingApproval", HELD)])
+def test_watch_timeout(bench, phase, code):
+    bench.serve(upgrade(phase=phase))
+    bench.run("watch", "--interval", "100ms", "--timeout", "250ms", code=code)
+
+
+def test_watch_goes_on_while_held_unless_told_otherwise(bench):
+    held = [upgrade(phase="Paused"), upgrade(phase="Completed")]
+    bench.put("script.json", held)
+    bench.run("watch", "--interval", "100ms", code=DONE)
+    bench.put("script.json", held)
+    bench.run("watch", "--interval", "100ms", "--until-held", code=HELD)
+
+
+def test_watch_survives_errors_but_not_for_ever(bench):
+    bench.put("script.json", story())
+    bench.put("flaky", "0")
+    u = subprocess.Popen([PROGRAM, "watch", "to-1-30", "--interval", "1s"], env=bench.env, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    assert "Moving" in u.stdout.readline()
+    bench.put("flaky", "2")
+    out, err = u.communicate(timeout=60)
+    assert u.returncode == DONE, err
+    assert "Completed" in out and err.count("trying again: can't read MeshUpgrade to-1-30") == 2
+    bench.serve(upgrade())
+    os.unlink(bench.folder / "script.json")
+    u = subprocess.Popen([PROGRAM, "watch", "--interval", "300ms"], env=bench.env, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    assert "Moving" in u.stdout.readline()
+    bench.put("fail", "Unable to connect to the server")
+    out, err = u.communicate(timeout=60)
+    assert u.returncode == ERROR and err.count("trying again") == 4 and "kubectl: Unable to connect" in err
+
+
+def test_watch_ends_when_the_upgrade_is_deleted(bench):
+    bench.put("script.json", [upgrade(), None])
+    assert "to-1-30 was deleted" in bench.run("watch", "--interval", "100ms", code=ERROR).stderr
+
+
+def test_watch_redraws_on_a_terminal(bench):
+    bench.put("script.json", story())
+    master, slave = pty.openpty()
+    u = subprocess.Popen([PROGRAM, "watch", "--interval", "100ms"], env=dict(bench.env, TERM="xterm"), stdout=slave,
+                         stderr=subprocess.PIPE)
+    os.close(slave)
+    seen = b""
+    while select.select([master], [], [], 60)[0]:
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        seen += chunk
+    os.close(master)
+    assert u.wait(timeout=60) == DONE, u.stderr.read()
+    u.stderr.close()
+    frames = re.split(rb"\x1b\[\d+A\r", seen)
+    assert len(frames) == 4
+    assert b"\x1b[2J" not in seen
+    assert all(frame.endswith(b"\x1b[J") for frame in frames)
+    assert b"Completed" in frames[-1] and b"Soaking" in frames[-2]
+    for line in frames[0].split(b"\r\n"):
+        assert len(re.sub(rb"\x1b\[[0-9]*[A-Z]", b"", line)) < 80
+
+
+# ---- usage ----
+
+@pytest.mark.parametrize("args,text", [
+    ([], "no command"), (["stauts"], 'unknown command "stauts"'), (["status", "a", "b"], 'unexpected argument "b"'),
+    (["approve"], "approve needs a wave"), (["status", "-o", "yaml"], "must be table, wide or json"),
+    (["status", "--stuck"], "--stuck is a flag of proxies"), (["proxies", "--timeout", "1s"], "--timeout is a flag of watch"),
+    (["status", "../x"], "cannot be the name"), (["status", "a?b"], "cannot be the name"),
+    (["proxies", "--gate-namespace", "a/b"], "cannot be the name of a namespace"),
+    (["proxies", "a", "--upgrade", "b"], "two upgrades are named"), (["status", "--kubecontext", "x"], "unknown flag"),
+    (["status", "--request-timeout", "5"], "must be a duration"),
+])
+def test_usage_errors(bench, args, text):
+    assert text in bench.run(*args, code=USAGE).stderr
+    assert not bench.calls()
+
+
+def test_help_and_version(bench):
+    for args in (["help"], ["--help"], ["status", "-h"]):
+        out = bench.run(*args).stdout
+        for word in ("status [UPGRADE]", "approve [UPGRADE] WAVE", "--stuck", "[$MESHGATE_KUBECTL]"):
+            assert word in out
+        for code in range(5):
+            assert re.search(rf"^  {code}  ", out, re.M)
+        assert max(map(len, out.splitlines())) <= 100
+    assert re.fullmatch(r"kubectl-meshgate \d+\.\d+\.\d+\n", bench.run("version").stdout)
+    assert bench.run("--version").stdout == bench.run("version").stdout
+    assert not bench.calls()
