@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "../core/types.h"
+#include "../lib/base/buf.h"
 #include "../lib/kube/kube.h"
 #include "../probes/injector.h"
 #include "uthash.h"
@@ -22,26 +23,30 @@ struct inv_namespace {
 
 struct inv_pod {
     char *uid, *namespace_, *name, *node, *ip;
-    json_t *labels, *annotations;
-    char *injected;            /* revision from annotations; NULL: no sidecar */
+    json_t *labels;            /* shared by pods with equal ones */
+    json_t *annotations;       /* only Istio's and ours, without sidecar.istio.io/status; NULL none */
+    char *injected;            /* revision from annotations; NULL: no sidecar, "": a sidecar that does not say whose */
     char *owner_kind, *owner_name; /* controller, as in ownerReferences; NULL bare */
     char *proxy_image;         /* of container istio-proxy, NULL none */
     bool host_network, ready, deleting, finished;
     int64_t created_wall_ms;
     char *expected;            /* cached: result of injectors_for(); kept by inventory */
-    enum injector_result expected_kind;
+    enum injector_result expected_kind; /* INJECTOR_UNKNOWN as long as the namespace is not known */
     int64_t expected_since_ms; /* monotonic time at which `expected` last changed (or the pod was first seen) */
+    struct inv_pod *next, *prev; /* of the same namespace; the inventory's own */
     UT_hash_handle hh;         /* by uid */
 };
 
+/* Also an owner that is not watched (Rollout, CronJob, somebody's own kind): then only kind and names are known. */
 struct inv_workload {
     char *key;                 /* "Deployment/ns/name" */
     enum workload_kind kind;
     char *namespace_, *name, *uid, *resource_version;
-    uint32_t replicas;
     char *restart_mark;        /* template annotation meshgate.io/restarted-for, NULL none */
+    uint32_t replicas;
     bool paused, on_delete, settled, failed_create, overdue;
     char *failed_create_text;
+    uint32_t refs;             /* who names an owner that is not watched; the inventory's own */
     UT_hash_handle hh;
 };
 
@@ -87,14 +92,17 @@ struct inventory_watch *inventory_watch_new(struct kube *k, const char *istio_na
                                             uint64_t seed);
 void inventory_watch_free(struct inventory_watch *w);
 struct inventory *inventory_of(struct inventory_watch *w);
-/* Every watch is in sync, or lost for less than 30 s. why_not may be NULL. */
+/* Every watch is in sync, or lost for less than 30 s. why_not may be NULL; it names each resource that is not, with the reason. */
 bool inventory_fresh(const struct inventory_watch *w, struct buf *why_not);
 /* All lists have been seen once. */
 bool inventory_loaded(const struct inventory_watch *w);
 
-/* Owner that a person would name: through ReplicaSet to Deployment, Job to CronJob. NULL for a bare pod. */
+/* Owner that a person would name: through ReplicaSet to Deployment, Job to CronJob. NULL for a bare pod (KIND_BARE_POD, its own
+ * name) and as long as the ReplicaSet, Job or workload between is not known (KIND_UNKNOWN, the name in ownerReferences). */
 const struct inv_workload *inventory_owner(const struct inventory_watch *w, const struct inv_pod *p, enum workload_kind *kind,
                                            const char **name);
+/* Zone of a node, NULL unknown. */
+const char *inventory_zone(const struct inventory_watch *w, const char *node);
 const struct inv_replica *inventory_replica_by_ip(const struct inventory *inv, const char *ip);
 /* Revision whose Service has this ClusterIP, or one of whose replicas has this address. */
 const char *inventory_revision_by_ip(const struct inventory *inv, const char *ip);

@@ -1,0 +1,98 @@
+/*
+ * Inside of the inventory: the tables behind struct inventory, fed object by object. The reflectors (inventory_watch.c)
+ * and the tests of the tables are the only callers of put and drop.
+ */
+#pragma once
+
+#include "../lib/base/sched.h"
+#include "inventory.h"
+
+enum inventory_resource {
+    INVENTORY_NAMESPACES,
+    INVENTORY_WEBHOOKS,
+    INVENTORY_SERVICES,
+    INVENTORY_SLICES,
+    INVENTORY_NODES,
+    INVENTORY_REPLICASETS,
+    INVENTORY_JOBS,
+    INVENTORY_DEPLOYMENTS,
+    INVENTORY_STATEFULSETS,
+    INVENTORY_DAEMONSETS,
+    INVENTORY_PODS,
+    INVENTORY_UPGRADES,
+    INVENTORY_RESOURCES
+};
+
+struct inventory_labels; /* labels that several pods share */
+struct inventory_bucket; /* the pods of one namespace */
+struct inventory_link;   /* ReplicaSet or Job -> who owns it */
+struct inventory_mesh;   /* Services, EndpointSlices, nodes and versions that revisions are made from */
+
+struct inventory_tables {
+    struct inventory inv;
+    struct sched *sched;
+    char *istio_namespace;
+    struct inventory_labels *labels;
+    size_t labels_sweep_at; /* size of that table at which unused ones are looked for */
+    struct inventory_bucket *buckets;
+    struct inventory_link *links;
+    struct inventory_mesh *mesh;
+};
+
+void inventory_init(struct inventory_tables *t, struct sched *sched, const char *istio_namespace);
+void inventory_done(struct inventory_tables *t);
+/* Both return whether something changed that matters (then inv.version has risen). */
+bool inventory_put(struct inventory_tables *t, enum inventory_resource r, const json_t *object);
+bool inventory_drop(struct inventory_tables *t, enum inventory_resource r, const char *namespace_, const char *name,
+                    const char *uid);
+const struct inv_workload *inventory_owner_of(const struct inventory_tables *t, const struct inv_pod *p,
+                                              enum workload_kind *kind, const char **name);
+
+/* --- inventory_read.c: one object each; what is returned is new --- */
+struct inv_namespace *inventory_read_namespace(const json_t *o);
+struct inv_pod *inventory_read_pod(const json_t *o);
+struct inv_workload *inventory_read_workload(const json_t *o, enum workload_kind kind);
+struct inv_upgrade *inventory_read_upgrade(const json_t *o);
+/* ownerReferences with controller: true; NULL none. */
+const json_t *inventory_read_controller(const json_t *o);
+const char *inventory_kind_name(enum workload_kind k);
+
+/* Fields of a struct by kind, so that comparing, moving and freeing are written once. */
+struct inventory_fields {
+    const size_t *texts; /* offsets of char *; the first `silent` may change without anybody being told */
+    size_t n_texts, silent;
+    const size_t *trees; /* offsets of json_t * */
+    size_t n_trees;
+    size_t plain_from, plain_to; /* the numbers and flags, as one piece of memory; equal: none */
+};
+extern const struct inventory_fields inventory_namespace_fields, inventory_pod_fields, inventory_workload_fields,
+    inventory_upgrade_fields;
+bool inventory_fields_differ(const struct inventory_fields *f, const void *a, const void *b);
+/* Free what `to` holds and give it what `from` holds; `from` is empty afterwards. */
+void inventory_fields_move(const struct inventory_fields *f, void *to, void *from);
+void inventory_fields_free(const struct inventory_fields *f, void *x);
+
+/* --- inventory_owners.c: who owns whom --- */
+/* A ReplicaSet or Job. */
+bool inventory_link_put(struct inventory_tables *t, enum workload_kind kind, const json_t *o);
+bool inventory_link_drop(struct inventory_tables *t, enum workload_kind kind, const char *namespace_, const char *name);
+/* Add or replace; takes w. */
+bool inventory_workload_put(struct inventory_tables *t, struct inv_workload *w);
+bool inventory_workload_drop(struct inventory_tables *t, enum workload_kind kind, const char *namespace_, const char *name);
+/* A pod names an owner that is not watched, or no longer does. */
+void inventory_owner_ref(struct inventory_tables *t, const struct inv_pod *p);
+void inventory_owner_unref(struct inventory_tables *t, const struct inv_pod *p);
+void inventory_owners_done(struct inventory_tables *t);
+
+/* --- inventory_mesh.c: revisions and replicas --- */
+struct inventory_mesh *inventory_mesh_new(void);
+void inventory_mesh_free(struct inventory_mesh *m);
+/* Services, EndpointSlices, nodes; and of pods in the istio namespace the version of the istiod in them. */
+bool inventory_mesh_put(struct inventory_tables *t, enum inventory_resource r, const json_t *o);
+bool inventory_mesh_drop(struct inventory_tables *t, enum inventory_resource r, const char *name, const char *uid);
+/* Revision of a tag's Service, NULL none. */
+const char *inventory_mesh_tag(const struct inventory *inv, const char *tag);
+/* Make revisions and replicas anew; true when they changed. */
+bool inventory_mesh_rebuild(struct inventory_tables *t);
+void inventory_mesh_clear(struct inventory *inv);
+const char *inventory_mesh_zone(const struct inventory_tables *t, const char *node);
