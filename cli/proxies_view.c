@@ -226,7 +226,7 @@ void proxies_view(const json_t *view, const json_t *rows, const struct proxies_f
         return;
     }
     if (n == 0) {
-        buf_printf(out, "%s of %zu proxies: ", f->stuck && !f->state && !f->ns ? "None is stuck" : "None matches", total);
+        buf_printf(out, "No proxy %s. There are %zu: ", f->stuck && !f->state && !f->ns ? "is stuck" : "matches", total);
         add_counts(all, out);
         buf_str(out, "\n");
         return;

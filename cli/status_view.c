@@ -6,7 +6,7 @@
 #include "plain.h"
 #include "table.h"
 
-enum { BAR_WIDTH = 20, OBJECTS_SHOWN = 5, LABEL_WIDTH = 11 };
+enum { BAR_WIDTH = 20, OBJECTS_SHOWN = 5, LABEL_WIDTH = 12 };
 
 static const json_t *status_of(const json_t *upgrade)
 {
@@ -132,9 +132,11 @@ static void add_progress(const json_t *status, struct buf *out)
     }
     label(out, "Progress:");
     status_view_bar(moved, expected, BAR_WIDTH, out);
-    buf_printf(out, " %d%%  %lld of %lld proxies moved, %lld heard; %lld of %lld namespaces relabelled\n",
-               percent(moved, expected), (long long)moved, (long long)expected, (long long)js_int(s, 0, "heard", NULL),
-               (long long)js_int(s, 0, "relabelled", NULL), (long long)js_int(s, 0, "namespaces", NULL));
+    buf_printf(out, " %d%%  %lld of %lld proxies moved, %lld heard\n", percent(moved, expected), (long long)moved,
+               (long long)expected, (long long)js_int(s, 0, "heard", NULL));
+    label(out, "Relabelled:");
+    buf_printf(out, "%lld of %lld namespaces\n", (long long)js_int(s, 0, "relabelled", NULL),
+               (long long)js_int(s, 0, "namespaces", NULL));
     add_states(status, out);
 }
 

@@ -59,19 +59,26 @@ static void begin_drawing(struct watch *w, struct buf *out)
     w->drawn = 0;
 }
 
-/* Each line overwrites the old one and clears only the rest of it, all in one write: nothing flickers. */
-static void draw(struct watch *w, const char *text)
+/* Each line overwrites the old one and clears only the rest of it: nothing flickers. */
+static void draw_line(struct watch *w, const char *text, size_t n, struct buf *out)
+{
+    buf_add(out, text, plain_cut(text, n, (size_t)w->columns - 1));
+    buf_str(out, "\x1b[K\n");
+    w->drawn++;
+}
+
+/* What does not fit is left out above the last line. The cursor stays below it, so one row is not ours. */
+static void draw(struct watch *w, const char *text, const char *last)
 {
     struct buf out;
     buf_init(&out, VIEW_MAX);
     begin_drawing(w, &out);
-    while (*text && w->drawn + 1 < (size_t)w->rows) {
+    while (*text && w->drawn + 2 < (size_t)w->rows) {
         size_t n = strcspn(text, "\n");
-        buf_add(&out, text, plain_cut(text, n, (size_t)w->columns - 1));
-        buf_str(&out, "\x1b[K\n");
-        w->drawn++;
+        draw_line(w, text, n, &out);
         text += n + (text[n] == '\n');
     }
+    draw_line(w, last, strlen(last), &out);
     buf_str(&out, "\x1b[J");
     write_out(w, &out);
     buf_done(&out);
@@ -79,22 +86,23 @@ static void draw(struct watch *w, const char *text)
 
 static void show_on_terminal(struct watch *w, const json_t *upgrade, const char *trouble)
 {
-    struct buf view;
+    struct buf view, last;
     char now[40];
     int64_t wall = clock_ms(CLOCK_REALTIME);
     buf_init(&view, VIEW_MAX);
+    buf_init(&last, 1024);
     text_rfc3339_format(wall, now, sizeof(now));
     status_view(upgrade, wall, w->args->output == OUTPUT_WIDE, &view);
     buf_str(&view, "\n");
     if (trouble) {
-        buf_str(&view, "Trying again: ");
-        plain_add(&view, trouble);
+        buf_str(&last, "Trying again: ");
+        plain_add(&last, trouble);
     } else {
-        buf_printf(&view, "%s; Ctrl-C leaves, the upgrade goes on", now);
+        buf_printf(&last, "%s; Ctrl-C leaves, the upgrade goes on", now);
     }
-    buf_str(&view, "\n");
-    draw(w, view.p);
+    draw(w, view.p, last.p);
     buf_done(&view);
+    buf_done(&last);
 }
 
 /* ---- no terminal ---- */

@@ -76,8 +76,9 @@ def test_status_shows_waves_reasons_and_remedies(bench):
     out = bench.run("status", "to-1-30", code=PROGRESS).stdout
     assert "from old to canary" in out
     assert "Moving, wave east (2 of 3)" in out
-    assert "[#######-------------] 35%  140 of 400 proxies moved, 398 heard; 14 of 40 namespaces relabelled" in out
-    assert "States:    Moved 140, NotStarted 240, Syncing 18, Nacking 2\n" in out
+    assert "[#######-------------] 35%  140 of 400 proxies moved, 398 heard\n" in out
+    assert "Relabelled: 14 of 40 namespaces\n" in out
+    assert "States:     Moved 140, NotStarted 240, Syncing 18, Nacking 2\n" in out
     assert re.search(r"^canary +Done +4/4 +40/40 +\[#{20}\] 100% +took 16m$", out, re.M)
     assert re.search(r"^rest +Pending +0/22 +0/220 +\[-{20}\] +0% +will need approval$", out, re.M)
     assert "Fail    Nack (7): rejects its configuration" in out
@@ -258,14 +259,14 @@ def test_proxies_filters(bench):
         view = json.loads(bench.run("proxies", "--state", state, "-o", "json").stdout)
         assert [p["pod"] for p in view["proxies"]] == ["web-3"] and view["upgrade"] == "to-1-30"
     assert bench.run("proxies", "-n", "shop", "--stuck").stdout.count("lonely") == 1
-    assert bench.run("proxies", "-n", "nowhere").stdout.startswith("None matches of 5 proxies: Moved 1")
+    assert bench.run("proxies", "-n", "nowhere").stdout.startswith("No proxy matches. There are 5: Moved 1")
 
 
 def test_nothing_is_stuck_and_nothing_is_there(bench):
     view = proxies()
     view["proxies"] = view["proxies"][:1]
     bench.serve(upgrade(), views=[view])
-    assert bench.run("proxies", "--stuck").stdout == "None is stuck of 1 proxies: Moved 1\n"
+    assert bench.run("proxies", "--stuck").stdout == "No proxy is stuck. There are 1: Moved 1\n"
     bench.serve(upgrade(), views=[{"upgrade": "to-1-30", "proxies": []}])
     assert bench.run("proxies").stdout == "The gate knows no proxies of this upgrade.\n"
 
