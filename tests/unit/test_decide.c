@@ -76,6 +76,8 @@ static void upgrade_rows(void) {
     ROW("held", PAUSED, FAIL, PAUSED_BY_SIGNAL, 0, progress->held = true, progress->hold_id = 2);
     ROW("held, another number resumed", PAUSED, FAIL, PAUSED_BY_SIGNAL, 0,
         progress->held = true, progress->hold_id = 2, policy->resume_hold = 1);
+    ROW("held, a later number resumed", PAUSED, FAIL, PAUSED_BY_SIGNAL, 0,
+        progress->held = true, progress->hold_id = 2, policy->resume_hold = 3);
     ROW("held without a number is not lifted by none", PAUSED, FAIL, PAUSED_BY_SIGNAL, 0, progress->held = true);
     ROW("resumed", MOVING, WAIT, RELABEL_PENDING, 1, progress->held = true, progress->hold_id = 2, policy->resume_hold = 2);
     ROW("awaits approval", AWAITING_APPROVAL, WAIT, AWAITING_APPROVAL, 0, m->waves[0].manual = true);
