@@ -1,4 +1,5 @@
 if(TARGET mg_sim)
   mg_test(sim_istiod LIBS mg_sim mg_probes)
   mg_test(sim_world LIBS mg_sim mg_probes)
+  mg_test(scenario LIBS mg_sim)
 endif()
