@@ -1,0 +1,2 @@
+mg_test(assign LIBS mg_gate)
+mg_test(evidence LIBS mg_gate)
