@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-static json_t *spec_of(json_t *upgrade, struct err *err)
-{
+static json_t *spec_of(json_t *upgrade, struct err *err) {
     json_t *spec = js_at(upgrade, "spec", NULL);
     if (!json_is_object(spec)) {
         err_set(err, ERR_PROTOCOL, "the MeshUpgrade has no spec");
@@ -12,8 +11,7 @@ static json_t *spec_of(json_t *upgrade, struct err *err)
     return spec;
 }
 
-enum change_result change_pause(json_t *upgrade, const void *arg, struct err *err)
-{
+enum change_result change_pause(json_t *upgrade, const void *arg, struct err *err) {
     (void)arg;
     json_t *spec = spec_of(upgrade, err);
     if (!spec) {
@@ -26,8 +24,7 @@ enum change_result change_pause(json_t *upgrade, const void *arg, struct err *er
     return CHANGE_MADE;
 }
 
-enum change_result change_resume(json_t *upgrade, const void *arg, struct err *err)
-{
+enum change_result change_resume(json_t *upgrade, const void *arg, struct err *err) {
     (void)arg;
     json_t *spec = spec_of(upgrade, err);
     if (!spec) {
@@ -46,12 +43,10 @@ enum change_result change_resume(json_t *upgrade, const void *arg, struct err *e
     return made ? CHANGE_MADE : CHANGE_NONE;
 }
 
-static bool has_wave(const json_t *waves, const char *name, struct buf *names)
-{
+static bool has_wave(const json_t *waves, const char *name, struct buf *names) {
     size_t i;
     json_t *w;
-    json_array_foreach(waves, i, w)
-    {
+    json_array_foreach(waves, i, w) {
         const char *n = js_text(w, "name", NULL);
         buf_printf(names, "%s%s", i ? ", " : "", n);
         if (strcmp(n, name) == 0) {
@@ -61,8 +56,7 @@ static bool has_wave(const json_t *waves, const char *name, struct buf *names)
     return false;
 }
 
-enum change_result change_approve(json_t *upgrade, const void *arg, struct err *err)
-{
+enum change_result change_approve(json_t *upgrade, const void *arg, struct err *err) {
     const char *wave = arg;
     json_t *spec = spec_of(upgrade, err);
     if (!spec) {
@@ -72,8 +66,8 @@ enum change_result change_approve(json_t *upgrade, const void *arg, struct err *
     buf_init(&names, 4096);
     bool known = has_wave(js_at(spec, "waves", NULL), wave, &names);
     if (!known) {
-        err_set(err, ERR_NOT_FOUND, "%s has no wave \"%s\"; its waves: %s", js_text(upgrade, "metadata", "name", NULL), wave,
-                names.len ? names.p : "none");
+        err_set(err, ERR_NOT_FOUND, "%s has no wave \"%s\"; its waves: %s", js_text(upgrade, "metadata", "name", NULL),
+                wave, names.len ? names.p : "none");
     }
     buf_done(&names);
     if (!known) {
@@ -86,8 +80,7 @@ enum change_result change_approve(json_t *upgrade, const void *arg, struct err *
     }
     size_t i;
     json_t *a;
-    json_array_foreach(approved, i, a)
-    {
+    json_array_foreach(approved, i, a) {
         if (strcmp(js_text(a, NULL), wave) == 0) {
             return CHANGE_NONE;
         }

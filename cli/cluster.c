@@ -10,8 +10,7 @@ enum { ANSWER_MAX = 64 << 20, TRIES = 5, TRY_PAUSE_MS = 50 };
 
 static const char upgrades_path[] = "/apis/meshgate.io/v1alpha1/meshupgrades";
 
-static json_t *get_json(struct cluster *c, const char *path, struct err *err)
-{
+static json_t *get_json(struct cluster *c, const char *path, struct err *err) {
     struct buf out;
     buf_init(&out, ANSWER_MAX);
     json_t *o = NULL;
@@ -25,12 +24,12 @@ static json_t *get_json(struct cluster *c, const char *path, struct err *err)
     return o;
 }
 
-static json_t *list_upgrades(struct cluster *c, struct err *err)
-{
+static json_t *list_upgrades(struct cluster *c, struct err *err) {
     json_t *list = get_json(c, upgrades_path, err);
     if (!list) {
-        err_wrap(err, err->code == ERR_NOT_FOUND ? "MeshUpgrade is not installed in this cluster (kubectl apply -k deploy/crd)"
-                                                 : "can't list MeshUpgrades");
+        err_wrap(err, err->code == ERR_NOT_FOUND
+                          ? "MeshUpgrade is not installed in this cluster (kubectl apply -k deploy/crd)"
+                          : "can't list MeshUpgrades");
         return NULL;
     }
     if (!json_is_array(js_at(list, "items", NULL))) {
@@ -42,19 +41,16 @@ static json_t *list_upgrades(struct cluster *c, struct err *err)
 }
 
 /* "a (Moving), b (Completed)" */
-static void name_all(const json_t *list, struct buf *out)
-{
+static void name_all(const json_t *list, struct buf *out) {
     size_t i;
     json_t *u;
-    json_array_foreach(js_at(list, "items", NULL), i, u)
-    {
+    json_array_foreach(js_at(list, "items", NULL), i, u) {
         const char *phase = js_str(u, "status", "phase", NULL);
         buf_printf(out, "%s%s (%s)", i ? ", " : "", js_text(u, "metadata", "name", NULL), phase ? phase : "not begun");
     }
 }
 
-static json_t *only_upgrade(struct cluster *c, struct err *err)
-{
+static json_t *only_upgrade(struct cluster *c, struct err *err) {
     json_t *list = list_upgrades(c, err), *found = NULL;
     if (!list) {
         return NULL;
@@ -76,8 +72,7 @@ static json_t *only_upgrade(struct cluster *c, struct err *err)
 }
 
 /* After NotFound: say which there are. */
-static void explain_not_found(struct cluster *c, const char *name, struct err *err)
-{
+static void explain_not_found(struct cluster *c, const char *name, struct err *err) {
     struct err second = {0};
     json_t *list = list_upgrades(c, &second);
     if (!list) {
@@ -87,14 +82,13 @@ static void explain_not_found(struct cluster *c, const char *name, struct err *e
     struct buf names;
     buf_init(&names, sizeof(err->text));
     name_all(list, &names);
-    err_set(err, ERR_NOT_FOUND, "there is no MeshUpgrade \"%s\"; %s%s", name, names.len ? "there is: " : "there is none at all",
-            names.len ? names.p : "");
+    err_set(err, ERR_NOT_FOUND, "there is no MeshUpgrade \"%s\"; %s%s", name,
+            names.len ? "there is: " : "there is none at all", names.len ? names.p : "");
     buf_done(&names);
     json_decref(list);
 }
 
-json_t *cluster_upgrade(struct cluster *c, const char *name, struct err *err)
-{
+json_t *cluster_upgrade(struct cluster *c, const char *name, struct err *err) {
     if (!name) {
         return only_upgrade(c, err);
     }
@@ -109,8 +103,7 @@ json_t *cluster_upgrade(struct cluster *c, const char *name, struct err *err)
     return o;
 }
 
-json_t *cluster_proxies(struct cluster *c, const char *upgrade, struct err *err)
-{
+json_t *cluster_proxies(struct cluster *c, const char *upgrade, struct err *err) {
     char *path = mem_printf("/api/v1/namespaces/%s/services/http:meshgate:8080/proxy/api/v1/proxies?upgrade=%s",
                             c->gate_namespace, upgrade);
     json_t *o = get_json(c, path, err);
@@ -127,8 +120,7 @@ json_t *cluster_proxies(struct cluster *c, const char *upgrade, struct err *err)
     return o;
 }
 
-static bool put_upgrade(struct cluster *c, const json_t *o, json_t **out, struct err *err)
-{
+static bool put_upgrade(struct cluster *c, const json_t *o, json_t **out, struct err *err) {
     const char *name = js_text(o, "metadata", "name", NULL);
     char *path = mem_printf("%s/%s", upgrades_path, name), *body = js_dump(o);
     struct buf answer;
@@ -148,8 +140,7 @@ static bool put_upgrade(struct cluster *c, const json_t *o, json_t **out, struct
 }
 
 enum change_result cluster_change(struct cluster *c, const char *name, change_fn change, const void *arg, json_t **out,
-                                  struct err *err)
-{
+                                  struct err *err) {
     for (int i = 0; i < TRIES; i++) {
         json_t *o = cluster_upgrade(c, name, err);
         if (!o) {

@@ -12,32 +12,27 @@
 
 enum { VIEW_MAX = 64 << 20 };
 
-static int64_t wall_ms(void)
-{
+static int64_t wall_ms(void) {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static enum exit_code failed(const struct err *err)
-{
+static enum exit_code failed(const struct err *err) {
     return err->code == ERR_INVALID ? EXIT_USAGE : EXIT_ERROR;
 }
 
-static void print_json(const json_t *o)
-{
+static void print_json(const json_t *o) {
     json_dumpf(o, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
     fputc('\n', stdout);
 }
 
-static void print_buf(struct buf *b)
-{
+static void print_buf(struct buf *b) {
     fwrite(b->p, 1, b->len, stdout);
     buf_done(b);
 }
 
-static enum exit_code run_status(struct cluster *c, const struct args *a, struct err *err)
-{
+static enum exit_code run_status(struct cluster *c, const struct args *a, struct err *err) {
     json_t *u = cluster_upgrade(c, a->upgrade, err);
     if (!u) {
         return failed(err);
@@ -55,8 +50,7 @@ static enum exit_code run_status(struct cluster *c, const struct args *a, struct
     return code;
 }
 
-static void print_proxies(const json_t *view, const struct args *a)
-{
+static void print_proxies(const json_t *view, const struct args *a) {
     struct proxies_filter f = {.stuck = a->stuck, .state = a->state, .ns = a->namespace_};
     json_t *rows = proxies_view_select(view, &f);
     if (a->output == OUTPUT_JSON) {
@@ -72,8 +66,7 @@ static void print_proxies(const json_t *view, const struct args *a)
     json_decref(rows);
 }
 
-static enum exit_code run_proxies(struct cluster *c, const struct args *a, struct err *err)
-{
+static enum exit_code run_proxies(struct cluster *c, const struct args *a, struct err *err) {
     json_t *only = NULL;
     const char *name = a->upgrade;
     if (!name) {
@@ -102,8 +95,7 @@ static const struct change {
     {COMMAND_APPROVE, change_approve, "approved", "was approved already"},
 };
 
-static enum exit_code run_change(struct cluster *c, const struct args *a, struct err *err)
-{
+static enum exit_code run_change(struct cluster *c, const struct args *a, struct err *err) {
     const struct change *change = changes;
     while (change->command != a->command) {
         change++;
@@ -127,8 +119,7 @@ static enum exit_code run_change(struct cluster *c, const struct args *a, struct
     return EXIT_DONE;
 }
 
-enum exit_code commands_run(struct cluster *c, const struct args *a, struct err *err)
-{
+enum exit_code commands_run(struct cluster *c, const struct args *a, struct err *err) {
     switch (a->command) {
     case COMMAND_STATUS:
         return run_status(c, a, err);

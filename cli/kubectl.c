@@ -15,14 +15,12 @@ enum { SAID_MAX = 64 << 10, MAX_ARGV = 12, CHUNK = 65536, KILL_GRACE_MS = 1000 }
 
 extern char **environ;
 
-void kubectl_init(struct kubectl *k, const char *path, const char *kubeconfig, const char *context, int64_t timeout_ms)
-{
+void kubectl_init(struct kubectl *k, const char *path, const char *kubeconfig, const char *context, int64_t timeout_ms) {
     *k = (struct kubectl){.path = path, .kubeconfig = kubeconfig, .context = context, .timeout_ms = timeout_ms};
     buf_init(&k->said, SAID_MAX);
 }
 
-void kubectl_done(struct kubectl *k)
-{
+void kubectl_done(struct kubectl *k) {
     buf_done(&k->said);
 }
 
@@ -36,23 +34,20 @@ struct child {
     int64_t deadline_ms;
 };
 
-static int64_t now_ms(void)
-{
+static int64_t now_ms(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void close_fd(int *fd)
-{
+static void close_fd(int *fd) {
     if (*fd >= 0) {
         close(*fd);
     }
     *fd = -1;
 }
 
-static bool spawn(struct child *c, char *const argv[], bool with_input, struct err *err)
-{
+static bool spawn(struct child *c, char *const argv[], bool with_input, struct err *err) {
     int in[2] = {-1, -1}, out[2] = {-1, -1}, errs[2] = {-1, -1};
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
@@ -94,8 +89,7 @@ static bool spawn(struct child *c, char *const argv[], bool with_input, struct e
 }
 
 /* Take what there is; closes *fd at the end. Past the buffer's maximum the rest is read and dropped. */
-static void take(int *fd, struct buf *b)
-{
+static void take(int *fd, struct buf *b) {
     static char chunk[CHUNK];
     ssize_t n = read(*fd, chunk, sizeof(chunk));
     if (n > 0) {
@@ -105,8 +99,7 @@ static void take(int *fd, struct buf *b)
     }
 }
 
-static void give(struct child *c)
-{
+static void give(struct child *c) {
     ssize_t n = write(c->in, c->body, c->body_len);
     if (n > 0) {
         c->body += n;
@@ -119,8 +112,7 @@ static void give(struct child *c)
 }
 
 /* Until both outputs are closed; false at the deadline. */
-static bool talk(struct child *c, struct buf *out, struct buf *said)
-{
+static bool talk(struct child *c, struct buf *out, struct buf *said) {
     while (c->out >= 0 || c->err >= 0) {
         int64_t left = c->deadline_ms - now_ms();
         struct pollfd p[] = {{c->in, POLLOUT, 0}, {c->out, POLLIN, 0}, {c->err, POLLIN, 0}};
@@ -144,8 +136,7 @@ static bool talk(struct child *c, struct buf *out, struct buf *said)
     return true;
 }
 
-static bool reap_until(pid_t pid, int64_t deadline_ms, int *status)
-{
+static bool reap_until(pid_t pid, int64_t deadline_ms, int *status) {
     for (;;) {
         pid_t got = waitpid(pid, status, WNOHANG);
         if (got == pid || (got < 0 && errno != EINTR)) {
@@ -159,8 +150,7 @@ static bool reap_until(pid_t pid, int64_t deadline_ms, int *status)
 }
 
 /* false: it had to be ended. */
-static bool finish(struct child *c, bool in_time, int *status)
-{
+static bool finish(struct child *c, bool in_time, int *status) {
     close_fd(&c->in);
     close_fd(&c->out);
     close_fd(&c->err);
@@ -177,15 +167,17 @@ static bool finish(struct child *c, bool in_time, int *status)
 
 /* ---- what it says ---- */
 
-static enum err_code read_code(const struct buf *said)
-{
+static enum err_code read_code(const struct buf *said) {
     static const struct {
         const char *text;
         enum err_code code;
     } known[] = {
-        {"(NotFound)", ERR_NOT_FOUND},      {"(Conflict)", ERR_CONFLICT},
-        {"(Forbidden)", ERR_DENIED},        {"(Unauthorized)", ERR_DENIED},
-        {"(ServiceUnavailable)", ERR_UNAVAILABLE}, {"was refused", ERR_UNAVAILABLE},
+        {"(NotFound)", ERR_NOT_FOUND},
+        {"(Conflict)", ERR_CONFLICT},
+        {"(Forbidden)", ERR_DENIED},
+        {"(Unauthorized)", ERR_DENIED},
+        {"(ServiceUnavailable)", ERR_UNAVAILABLE},
+        {"was refused", ERR_UNAVAILABLE},
     };
     for (size_t i = 0; said->p && i < sizeof(known) / sizeof(*known); i++) {
         if (strstr(said->p, known[i].text)) {
@@ -195,8 +187,7 @@ static enum err_code read_code(const struct buf *said)
     return ERR_IO;
 }
 
-static size_t start_argv(const struct kubectl *k, const char **argv)
-{
+static size_t start_argv(const struct kubectl *k, const char **argv) {
     size_t n = 0;
     argv[n++] = k->path;
     if (k->kubeconfig) {
@@ -211,8 +202,7 @@ static size_t start_argv(const struct kubectl *k, const char **argv)
 }
 
 static bool run(struct kubectl *k, const char **argv, const char *verb, const char *path, const char *body, struct buf *out,
-                struct err *err)
-{
+                struct err *err) {
     struct child c = {.body = body, .body_len = body ? strlen(body) : 0, .deadline_ms = now_ms() + k->timeout_ms};
     int status = 0;
     buf_reset(&k->said);
@@ -228,7 +218,8 @@ static bool run(struct kubectl *k, const char **argv, const char *verb, const ch
         return err_set(err, ERR_IO, "kubectl %s --raw %s was ended by signal %d", verb, path, WTERMSIG(status));
     }
     if (WEXITSTATUS(status) != 0) {
-        return err_set(err, read_code(&k->said), "kubectl %s --raw %s failed (exit code %d)", verb, path, WEXITSTATUS(status));
+        return err_set(err, read_code(&k->said), "kubectl %s --raw %s failed (exit code %d)", verb, path,
+                       WEXITSTATUS(status));
     }
     buf_reset(&k->said);
     if (out->over) {
@@ -237,8 +228,7 @@ static bool run(struct kubectl *k, const char **argv, const char *verb, const ch
     return true;
 }
 
-bool kubectl_get(struct kubectl *k, const char *path, struct buf *out, struct err *err)
-{
+bool kubectl_get(struct kubectl *k, const char *path, struct buf *out, struct err *err) {
     const char *argv[MAX_ARGV];
     size_t n = start_argv(k, argv);
     argv[n++] = "get";
@@ -248,8 +238,7 @@ bool kubectl_get(struct kubectl *k, const char *path, struct buf *out, struct er
     return run(k, argv, "get", path, NULL, out, err);
 }
 
-bool kubectl_put(struct kubectl *k, const char *path, const char *body, struct buf *out, struct err *err)
-{
+bool kubectl_put(struct kubectl *k, const char *path, const char *body, struct buf *out, struct err *err) {
     const char *argv[MAX_ARGV];
     size_t n = start_argv(k, argv);
     argv[n++] = "replace";

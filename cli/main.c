@@ -21,8 +21,7 @@
 #include "commands.h"
 #include "plain.h"
 
-static void print_plain(const char *before, const char *s, size_t n)
-{
+static void print_plain(const char *before, const char *s, size_t n) {
     struct buf raw, line;
     buf_init(&raw, n);
     buf_init(&line, 4 * n + 1);
@@ -34,8 +33,7 @@ static void print_plain(const char *before, const char *s, size_t n)
 }
 
 /* kubectl's own words, indented below ours. */
-static void print_said(const struct buf *said)
-{
+static void print_said(const struct buf *said) {
     const char *s = said->len ? said->p : "";
     while (*s) {
         size_t n = strcspn(s, "\n");
@@ -44,8 +42,7 @@ static void print_said(const struct buf *said)
     }
 }
 
-static enum exit_code run(const struct args *a, struct err *err)
-{
+static enum exit_code run(const struct args *a, struct err *err) {
     struct cluster c = {.gate_namespace = a->gate_namespace};
     kubectl_init(&c.kubectl, a->kubectl, a->kubeconfig, a->context, a->request_timeout_ms);
     enum exit_code code = commands_run(&c, a, err);
@@ -58,8 +55,7 @@ static enum exit_code run(const struct args *a, struct err *err)
     return code;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     struct args args;
     struct err err = {0};
     signal(SIGPIPE, SIG_IGN); /* a kubectl that ends before it has read its input is an error, not our end */

@@ -4,8 +4,7 @@
 
 #include "../lib/base/text.h"
 
-void plain_add(struct buf *b, const char *s)
-{
+void plain_add(struct buf *b, const char *s) {
     size_t n = s ? strlen(s) : 0;
     for (size_t i = 0; i < n;) {
         size_t len = text_utf8(s + i, n - i);
@@ -18,8 +17,7 @@ void plain_add(struct buf *b, const char *s)
     }
 }
 
-size_t plain_width(const char *s)
-{
+size_t plain_width(const char *s) {
     size_t width = 0;
     for (; *s; s++) {
         width += ((unsigned char)*s & 0xc0) != 0x80;
@@ -27,8 +25,7 @@ size_t plain_width(const char *s)
     return width;
 }
 
-size_t plain_cut(const char *s, size_t n, size_t columns)
-{
+size_t plain_cut(const char *s, size_t n, size_t columns) {
     size_t i = 0;
     for (size_t width = 0; i < n; i++) {
         bool begins = ((unsigned char)s[i] & 0xc0) != 0x80;

@@ -8,20 +8,17 @@
 
 enum { BAR_WIDTH = 20, OBJECTS_SHOWN = 5, LABEL_WIDTH = 12 };
 
-static const json_t *status_of(const json_t *upgrade)
-{
+static const json_t *status_of(const json_t *upgrade) {
     return js_at(upgrade, "status", NULL);
 }
 
 /* A spec that the gate has not read yet says nothing about "complete". */
-static bool is_behind(const json_t *upgrade)
-{
+static bool is_behind(const json_t *upgrade) {
     int64_t seen = js_int(upgrade, 0, "status", "observedGeneration", NULL);
     return seen < js_int(upgrade, 0, "metadata", "generation", NULL);
 }
 
-enum exit_code status_view_exit(const json_t *upgrade)
-{
+enum exit_code status_view_exit(const json_t *upgrade) {
     const char *phase = js_text(status_of(upgrade), "phase", NULL);
     if (strcmp(phase, "Completed") == 0) {
         return is_behind(upgrade) ? EXIT_PROGRESS : EXIT_DONE;
@@ -32,8 +29,7 @@ enum exit_code status_view_exit(const json_t *upgrade)
     return EXIT_HELD;
 }
 
-void status_view_bar(int64_t part, int64_t whole, int width, struct buf *out)
-{
+void status_view_bar(int64_t part, int64_t whole, int width, struct buf *out) {
     int64_t full = whole > 0 && part > 0 ? part * width / whole : 0;
     full = full > width ? width : full;
     buf_str(out, "[");
@@ -43,21 +39,18 @@ void status_view_bar(int64_t part, int64_t whole, int width, struct buf *out)
     buf_str(out, "]");
 }
 
-static int percent(int64_t part, int64_t whole)
-{
+static int percent(int64_t part, int64_t whole) {
     if (whole <= 0 || part <= 0) {
         return 0;
     }
     return part >= whole ? 100 : (int)(part * 100 / whole);
 }
 
-static void label(struct buf *out, const char *name)
-{
+static void label(struct buf *out, const char *name) {
     buf_printf(out, "%-*s", LABEL_WIDTH, name);
 }
 
-static void age_since(const char *time, int64_t wall_ms, char *out, size_t cap)
-{
+static void age_since(const char *time, int64_t wall_ms, char *out, size_t cap) {
     int64_t at;
     out[0] = '\0';
     if (text_rfc3339(time, &at)) {
@@ -66,12 +59,10 @@ static void age_since(const char *time, int64_t wall_ms, char *out, size_t cap)
 }
 
 /* 1-based; 0 when there is no such wave. */
-static size_t wave_number(const json_t *waves, const char *name)
-{
+static size_t wave_number(const json_t *waves, const char *name) {
     size_t i;
     json_t *w;
-    json_array_foreach(waves, i, w)
-    {
+    json_array_foreach(waves, i, w) {
         if (strcmp(js_text(w, "name", NULL), name) == 0) {
             return i + 1;
         }
@@ -81,8 +72,7 @@ static size_t wave_number(const json_t *waves, const char *name)
 
 /* ---- head ---- */
 
-static void add_phase(const json_t *status, struct buf *out)
-{
+static void add_phase(const json_t *status, struct buf *out) {
     const char *wave = js_text(status, "currentWave", NULL);
     const json_t *waves = js_at(status, "waves", NULL);
     label(out, "Phase:");
@@ -102,13 +92,11 @@ static void add_phase(const json_t *status, struct buf *out)
     buf_str(out, "\n");
 }
 
-static void add_states(const json_t *status, struct buf *out)
-{
+static void add_states(const json_t *status, struct buf *out) {
     const char *state;
     json_t *n;
     bool any = false;
-    json_object_foreach(js_at(status, "summary", "byState", NULL), state, n)
-    {
+    json_object_foreach(js_at(status, "summary", "byState", NULL), state, n) {
         if (json_integer_value(n) > 0) {
             if (any) {
                 buf_str(out, ", ");
@@ -123,8 +111,7 @@ static void add_states(const json_t *status, struct buf *out)
     buf_str(out, any ? "\n" : "");
 }
 
-static void add_progress(const json_t *status, struct buf *out)
-{
+static void add_progress(const json_t *status, struct buf *out) {
     const json_t *s = js_at(status, "summary", NULL);
     int64_t moved = js_int(s, 0, "moved", NULL), expected = js_int(s, 0, "expected", NULL);
     if (!s) {
@@ -140,11 +127,8 @@ static void add_progress(const json_t *status, struct buf *out)
     add_states(status, out);
 }
 
-static void add_times(const json_t *status, int64_t wall_ms, struct buf *out)
-{
-    static const struct {
-        const char *key, *label;
-    } times[] = {{"startedAt", "Started:"}, {"completedAt", "Completed:"}};
+static void add_times(const json_t *status, int64_t wall_ms, struct buf *out) {
+    static const struct { const char *key, *label; } times[] = {{"startedAt", "Started:"}, {"completedAt", "Completed:"}};
     for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++) {
         const char *at = js_str(status, times[i].key, NULL);
         char age[32];
@@ -157,8 +141,7 @@ static void add_times(const json_t *status, int64_t wall_ms, struct buf *out)
     }
 }
 
-static void add_hold(const json_t *upgrade, int64_t wall_ms, struct buf *out)
-{
+static void add_hold(const json_t *upgrade, int64_t wall_ms, struct buf *out) {
     const json_t *hold = js_at(upgrade, "status", "hold", NULL);
     if (!js_bool(hold, false, "active", NULL)) {
         return;
@@ -172,8 +155,7 @@ static void add_hold(const json_t *upgrade, int64_t wall_ms, struct buf *out)
     buf_str(out, "\n");
 }
 
-static void add_head(const json_t *upgrade, int64_t wall_ms, struct buf *out)
-{
+static void add_head(const json_t *upgrade, int64_t wall_ms, struct buf *out) {
     const json_t *status = status_of(upgrade);
     label(out, "Upgrade:");
     plain_add(out, js_text(upgrade, "metadata", "name", NULL));
@@ -199,12 +181,10 @@ static void add_head(const json_t *upgrade, int64_t wall_ms, struct buf *out)
 
 /* ---- waves ---- */
 
-static bool is_approved(const json_t *spec, const char *wave)
-{
+static bool is_approved(const json_t *spec, const char *wave) {
     size_t i;
     json_t *a;
-    json_array_foreach(js_at(spec, "approvedWaves", NULL), i, a)
-    {
+    json_array_foreach(js_at(spec, "approvedWaves", NULL), i, a) {
         if (strcmp(js_text(a, NULL), wave) == 0) {
             return true;
         }
@@ -212,15 +192,13 @@ static bool is_approved(const json_t *spec, const char *wave)
     return false;
 }
 
-static bool is_manual(const json_t *spec, const char *wave)
-{
+static bool is_manual(const json_t *spec, const char *wave) {
     const json_t *waves = js_at(spec, "waves", NULL);
     size_t n = wave_number(waves, wave);
     return n > 0 && strcmp(js_text(json_array_get(waves, n - 1), "approval", NULL), "Manual") == 0;
 }
 
-static void add_took(const json_t *wave, int64_t wall_ms, struct buf *out)
-{
+static void add_took(const json_t *wave, int64_t wall_ms, struct buf *out) {
     int64_t from, to = wall_ms;
     bool done = text_rfc3339(js_str(wave, "completedAt", NULL), &to);
     if (text_rfc3339(js_str(wave, "startedAt", NULL), &from)) {
@@ -230,8 +208,7 @@ static void add_took(const json_t *wave, int64_t wall_ms, struct buf *out)
     }
 }
 
-static void wave_note(const json_t *upgrade, const json_t *wave, int64_t wall_ms, struct buf *out)
-{
+static void wave_note(const json_t *upgrade, const json_t *wave, int64_t wall_ms, struct buf *out) {
     const json_t *spec = js_at(upgrade, "spec", NULL);
     const char *name = js_text(wave, "name", NULL), *state = js_text(wave, "state", NULL);
     int64_t until;
@@ -249,10 +226,10 @@ static void wave_note(const json_t *upgrade, const json_t *wave, int64_t wall_ms
     }
 }
 
-static void add_waves(const json_t *upgrade, int64_t wall_ms, bool wide, struct buf *out)
-{
+static void add_waves(const json_t *upgrade, int64_t wall_ms, bool wide, struct buf *out) {
     static const char *const narrow_heads[] = {"WAVE", "STATE", "NAMESPACES", "MOVED", "PROGRESS", "NOTE"};
-    static const char *const wide_heads[] = {"WAVE", "STATE", "NAMESPACES", "MOVED", "PROGRESS", "HEARD", "STARTED", "NOTE"};
+    static const char *const wide_heads[] = {"WAVE",     "STATE", "NAMESPACES", "MOVED",
+                                             "PROGRESS", "HEARD", "STARTED",    "NOTE"};
     const json_t *waves = js_at(upgrade, "status", "waves", NULL);
     size_t i;
     json_t *w;
@@ -263,14 +240,14 @@ static void add_waves(const json_t *upgrade, int64_t wall_ms, bool wide, struct 
     struct buf cell;
     buf_init(&cell, 1024);
     table_init(&t, wide ? wide_heads : narrow_heads, wide ? 8 : 6);
-    json_array_foreach(waves, i, w)
-    {
+    json_array_foreach(waves, i, w) {
         int64_t moved = js_int(w, 0, "moved", NULL), expected = js_int(w, 0, "expected", NULL);
         bool done = strcmp(js_text(w, "state", NULL), "Done") == 0;
         int64_t whole = expected > 0 ? expected : done ? 1 : 0, part = expected > 0 ? moved : done;
         table_add(&t, js_text(w, "name", NULL));
         table_add(&t, js_text(w, "state", NULL));
-        table_addf(&t, "%lld/%lld", (long long)js_int(w, 0, "relabelled", NULL), (long long)js_int(w, 0, "namespaces", NULL));
+        table_addf(&t, "%lld/%lld", (long long)js_int(w, 0, "relabelled", NULL),
+                   (long long)js_int(w, 0, "namespaces", NULL));
         table_addf(&t, "%lld/%lld", (long long)moved, (long long)expected);
         buf_reset(&cell);
         status_view_bar(part, whole, BAR_WIDTH, &cell);
@@ -291,8 +268,7 @@ static void add_waves(const json_t *upgrade, int64_t wall_ms, bool wide, struct 
 
 /* ---- reasons ---- */
 
-static void add_reason(const json_t *r, bool wide, struct buf *out)
-{
+static void add_reason(const json_t *r, bool wide, struct buf *out) {
     const json_t *objects = js_at(r, "objects", NULL);
     size_t n = json_array_size(objects), shown = wide || n < OBJECTS_SHOWN ? n : OBJECTS_SHOWN;
     int64_t count = js_int(r, 0, "count", NULL);
@@ -321,8 +297,7 @@ static void add_reason(const json_t *r, bool wide, struct buf *out)
     }
 }
 
-static void add_reasons(const json_t *upgrade, bool wide, struct buf *out)
-{
+static void add_reasons(const json_t *upgrade, bool wide, struct buf *out) {
     const json_t *reasons = js_at(upgrade, "status", "reasons", NULL);
     size_t i;
     json_t *r;
@@ -330,14 +305,12 @@ static void add_reasons(const json_t *upgrade, bool wide, struct buf *out)
         return;
     }
     buf_str(out, "\nReasons:\n");
-    json_array_foreach(reasons, i, r)
-    {
+    json_array_foreach(reasons, i, r) {
         add_reason(r, wide, out);
     }
 }
 
-static void add_conditions(const json_t *upgrade, int64_t wall_ms, struct buf *out)
-{
+static void add_conditions(const json_t *upgrade, int64_t wall_ms, struct buf *out) {
     static const char *const heads[] = {"CONDITION", "STATUS", "SINCE", "REASON", "MESSAGE"};
     const json_t *conditions = js_at(upgrade, "status", "conditions", NULL);
     size_t i;
@@ -347,8 +320,7 @@ static void add_conditions(const json_t *upgrade, int64_t wall_ms, struct buf *o
     }
     struct table t;
     table_init(&t, heads, sizeof(heads) / sizeof(*heads));
-    json_array_foreach(conditions, i, c)
-    {
+    json_array_foreach(conditions, i, c) {
         char age[32];
         age_since(js_str(c, "lastTransitionTime", NULL), wall_ms, age, sizeof(age));
         table_add(&t, js_text(c, "type", NULL));
@@ -362,8 +334,7 @@ static void add_conditions(const json_t *upgrade, int64_t wall_ms, struct buf *o
     table_done(&t);
 }
 
-void status_view(const json_t *upgrade, int64_t wall_ms, bool wide, struct buf *out)
-{
+void status_view(const json_t *upgrade, int64_t wall_ms, bool wide, struct buf *out) {
     add_head(upgrade, wall_ms, out);
     add_waves(upgrade, wall_ms, wide, out);
     add_reasons(upgrade, wide, out);
@@ -372,8 +343,7 @@ void status_view(const json_t *upgrade, int64_t wall_ms, bool wide, struct buf *
     }
 }
 
-void status_view_line(const json_t *upgrade, struct buf *out)
-{
+void status_view_line(const json_t *upgrade, struct buf *out) {
     const json_t *status = status_of(upgrade), *waves = js_at(status, "waves", NULL);
     const char *phase = js_str(status, "phase", NULL), *wave = js_text(status, "currentWave", NULL);
     size_t n = wave_number(waves, wave), i;
@@ -390,8 +360,7 @@ void status_view_line(const json_t *upgrade, struct buf *out)
     }
     buf_printf(out, " total=%lld/%lld", (long long)js_int(status, 0, "summary", "moved", NULL),
                (long long)js_int(status, 0, "summary", "expected", NULL));
-    json_array_foreach(js_at(status, "reasons", NULL), i, r)
-    {
+    json_array_foreach(js_at(status, "reasons", NULL), i, r) {
         buf_printf(out, "%s%s", i ? ", " : " reasons: ", js_text(r, "severity", NULL));
         buf_str(out, " ");
         plain_add(out, js_text(r, "reason", NULL));

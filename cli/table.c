@@ -10,8 +10,7 @@
 
 enum { CELL_MAX = 4096, GAP = 2 };
 
-void table_init(struct table *t, const char *const *headings, size_t columns)
-{
+void table_init(struct table *t, const char *const *headings, size_t columns) {
     check(columns > 0);
     *t = (struct table){.columns = columns};
     for (size_t i = 0; i < columns; i++) {
@@ -19,8 +18,7 @@ void table_init(struct table *t, const char *const *headings, size_t columns)
     }
 }
 
-void table_done(struct table *t)
-{
+void table_done(struct table *t) {
     for (size_t i = 0; i < t->n; i++) {
         free(t->cells[i]);
     }
@@ -28,8 +26,7 @@ void table_done(struct table *t)
     *t = (struct table){0};
 }
 
-void table_add(struct table *t, const char *text)
-{
+void table_add(struct table *t, const char *text) {
     struct buf b;
     buf_init(&b, CELL_MAX);
     plain_add(&b, text && *text ? text : "-");
@@ -40,8 +37,7 @@ void table_add(struct table *t, const char *text)
     t->cells[t->n++] = buf_take(&b);
 }
 
-void table_addf(struct table *t, const char *fmt, ...)
-{
+void table_addf(struct table *t, const char *fmt, ...) {
     char text[256];
     va_list ap;
     va_start(ap, fmt);
@@ -50,8 +46,7 @@ void table_addf(struct table *t, const char *fmt, ...)
     table_add(t, text);
 }
 
-static void write_row(const struct table *t, size_t row, const size_t *widths, size_t indent, struct buf *out)
-{
+static void write_row(const struct table *t, size_t row, const size_t *widths, size_t indent, struct buf *out) {
     size_t last = t->columns - 1;
     buf_printf(out, "%*s", (int)indent, "");
     for (size_t c = 0; c <= last; c++) {
@@ -65,8 +60,7 @@ static void write_row(const struct table *t, size_t row, const size_t *widths, s
     buf_str(out, "\n");
 }
 
-void table_write(const struct table *t, size_t indent, struct buf *out)
-{
+void table_write(const struct table *t, size_t indent, struct buf *out) {
     size_t *widths = mem_alloc(t->columns * sizeof(*widths));
     for (size_t i = 0; i < t->n; i++) {
         size_t w = plain_width(t->cells[i]);

@@ -16,21 +16,19 @@ enum { VIEW_MAX = 1 << 20, GIVE_UP_AFTER = 5 };
 struct watch {
     const struct args *args;
     bool terminal;
-    bool gone;          /* nobody reads what we write */
-    int rows, columns;  /* of the terminal at the last drawing */
-    size_t drawn;       /* lines that the last drawing left above the cursor */
-    struct buf last;    /* what was said last when it is no terminal */
+    bool gone;         /* nobody reads what we write */
+    int rows, columns; /* of the terminal at the last drawing */
+    size_t drawn;      /* lines that the last drawing left above the cursor */
+    struct buf last;   /* what was said last when it is no terminal */
 };
 
-static int64_t clock_ms(clockid_t id)
-{
+static int64_t clock_ms(clockid_t id) {
     struct timespec t;
     clock_gettime(id, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void write_out(struct watch *w, const struct buf *b)
-{
+static void write_out(struct watch *w, const struct buf *b) {
     for (size_t done = 0; done < b->len;) {
         ssize_t n = write(STDOUT_FILENO, b->p + done, b->len - done);
         if (n <= 0) {
@@ -44,8 +42,7 @@ static void write_out(struct watch *w, const struct buf *b)
 /* ---- terminal ---- */
 
 /* A changed size has wrapped the old lines: begin on an empty screen. */
-static void begin_drawing(struct watch *w, struct buf *out)
-{
+static void begin_drawing(struct watch *w, struct buf *out) {
     struct winsize size = {0};
     (void)ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
     int rows = size.ws_row > 1 ? size.ws_row : 24, columns = size.ws_col > 1 ? size.ws_col : 80;
@@ -60,16 +57,14 @@ static void begin_drawing(struct watch *w, struct buf *out)
 }
 
 /* Each line overwrites the old one and clears only the rest of it: nothing flickers. */
-static void draw_line(struct watch *w, const char *text, size_t n, struct buf *out)
-{
+static void draw_line(struct watch *w, const char *text, size_t n, struct buf *out) {
     buf_add(out, text, plain_cut(text, n, (size_t)w->columns - 1));
     buf_str(out, "\x1b[K\n");
     w->drawn++;
 }
 
 /* What does not fit is left out above the last line. The cursor stays below it, so one row is not ours. */
-static void draw(struct watch *w, const char *text, const char *last)
-{
+static void draw(struct watch *w, const char *text, const char *last) {
     struct buf out;
     buf_init(&out, VIEW_MAX);
     begin_drawing(w, &out);
@@ -84,8 +79,7 @@ static void draw(struct watch *w, const char *text, const char *last)
     buf_done(&out);
 }
 
-static void show_on_terminal(struct watch *w, const json_t *upgrade, const char *trouble)
-{
+static void show_on_terminal(struct watch *w, const json_t *upgrade, const char *trouble) {
     struct buf view, last;
     char now[40];
     int64_t wall = clock_ms(CLOCK_REALTIME);
@@ -107,8 +101,7 @@ static void show_on_terminal(struct watch *w, const json_t *upgrade, const char 
 
 /* ---- no terminal ---- */
 
-static void show_line(struct watch *w, const json_t *upgrade)
-{
+static void show_line(struct watch *w, const json_t *upgrade) {
     struct buf line, out;
     char now[40];
     buf_init(&line, VIEW_MAX);
@@ -135,8 +128,7 @@ static void show_line(struct watch *w, const json_t *upgrade)
     buf_done(&out);
 }
 
-static void show(struct watch *w, const json_t *upgrade, const char *trouble)
-{
+static void show(struct watch *w, const json_t *upgrade, const char *trouble) {
     if (w->terminal) {
         show_on_terminal(w, upgrade, trouble);
     } else if (trouble) {
@@ -155,14 +147,12 @@ static void show(struct watch *w, const json_t *upgrade, const char *trouble)
 
 /* ---- */
 
-static bool is_over(const struct args *a, enum exit_code code)
-{
+static bool is_over(const struct args *a, enum exit_code code) {
     return code == EXIT_DONE || (code == EXIT_HELD && a->until_held);
 }
 
 /* Sleep until the next look; false when the time given to watch is over. */
-static bool pause_until_next(const struct args *a, int64_t deadline_ms)
-{
+static bool pause_until_next(const struct args *a, int64_t deadline_ms) {
     int64_t wait = a->interval_ms;
     if (deadline_ms) {
         int64_t left = deadline_ms - clock_ms(CLOCK_MONOTONIC);
@@ -175,8 +165,7 @@ static bool pause_until_next(const struct args *a, int64_t deadline_ms)
     return true;
 }
 
-static enum exit_code follow(struct watch *w, struct cluster *c, json_t **upgrade, struct err *err)
-{
+static enum exit_code follow(struct watch *w, struct cluster *c, json_t **upgrade, struct err *err) {
     int64_t deadline = w->args->timeout_ms ? clock_ms(CLOCK_MONOTONIC) + w->args->timeout_ms : 0;
     char *name = mem_dup(js_text(*upgrade, "metadata", "name", NULL));
     enum exit_code code = status_view_exit(*upgrade);
@@ -209,8 +198,7 @@ static enum exit_code follow(struct watch *w, struct cluster *c, json_t **upgrad
     return code;
 }
 
-enum exit_code watch(struct cluster *c, const struct args *a, struct err *err)
-{
+enum exit_code watch(struct cluster *c, const struct args *a, struct err *err) {
     const char *term = getenv("TERM");
     json_t *upgrade = cluster_upgrade(c, a->upgrade, err);
     if (!upgrade) {

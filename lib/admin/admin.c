@@ -33,13 +33,11 @@ struct admin {
 
 /* ---- paths ---- */
 
-static const char *request_arg(void *request, const char *key)
-{
+static const char *request_arg(void *request, const char *key) {
     return MHD_lookup_connection_value(request, MHD_GET_ARGUMENT_KIND, key);
 }
 
-static void serve_metrics(void *ctx, const char *rest, admin_arg_fn arg, void *request, struct admin_reply *reply)
-{
+static void serve_metrics(void *ctx, const char *rest, admin_arg_fn arg, void *request, struct admin_reply *reply) {
     (void)rest;
     (void)arg;
     (void)request;
@@ -48,8 +46,7 @@ static void serve_metrics(void *ctx, const char *rest, admin_arg_fn arg, void *r
     metrics_write(a->opts.metrics, &reply->body);
 }
 
-static void serve_healthz(void *ctx, const char *rest, admin_arg_fn arg, void *request, struct admin_reply *reply)
-{
+static void serve_healthz(void *ctx, const char *rest, admin_arg_fn arg, void *request, struct admin_reply *reply) {
     (void)ctx;
     (void)rest;
     (void)arg;
@@ -57,8 +54,7 @@ static void serve_healthz(void *ctx, const char *rest, admin_arg_fn arg, void *r
     buf_str(&reply->body, "ok\n");
 }
 
-static void serve_readyz(void *ctx, const char *rest, admin_arg_fn arg, void *request, struct admin_reply *reply)
-{
+static void serve_readyz(void *ctx, const char *rest, admin_arg_fn arg, void *request, struct admin_reply *reply) {
     (void)rest;
     (void)arg;
     (void)request;
@@ -72,8 +68,7 @@ static void serve_readyz(void *ctx, const char *rest, admin_arg_fn arg, void *re
     buf_str(&reply->body, reply->body.len ? "\n" : "not ready\n");
 }
 
-static void serve_unknown(struct admin *a, struct admin_reply *reply)
-{
+static void serve_unknown(struct admin *a, struct admin_reply *reply) {
     reply->status = MHD_HTTP_NOT_FOUND;
     buf_str(&reply->body, "no such path; there is:\n");
     for (size_t i = 0; i < a->n_routes; i++) {
@@ -82,8 +77,7 @@ static void serve_unknown(struct admin *a, struct admin_reply *reply)
 }
 
 /* The longest prefix that ends where a part of the path ends. */
-static const struct route *find_route(const struct admin *a, const char *path)
-{
+static const struct route *find_route(const struct admin *a, const char *path) {
     const struct route *best = NULL;
     size_t best_len = 0;
     for (size_t i = 0; i < a->n_routes; i++) {
@@ -100,8 +94,7 @@ static const struct route *find_route(const struct admin *a, const char *path)
 
 /* ---- HTTP ---- */
 
-static enum MHD_Result send_reply(struct MHD_Connection *c, struct admin_reply *reply)
-{
+static enum MHD_Result send_reply(struct MHD_Connection *c, struct admin_reply *reply) {
     if (reply->body.over) {
         buf_done(&reply->body);
         reply->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
@@ -125,8 +118,7 @@ static enum MHD_Result send_reply(struct MHD_Connection *c, struct admin_reply *
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *path, const char *method,
-                                  const char *version, const char *data, size_t *data_size, void **con_cls)
-{
+                                  const char *version, const char *data, size_t *data_size, void **con_cls) {
     (void)version;
     (void)data;
     static int seen;
@@ -157,8 +149,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 
 static void on_timer(uv_timer_t *h);
 
-static void drive(struct admin *a)
-{
+static void drive(struct admin *a) {
     MHD_run(a->daemon);
     MHD_UNSIGNED_LONG_LONG wait_ms;
     if (MHD_get_timeout(a->daemon, &wait_ms) == MHD_YES) {
@@ -168,35 +159,30 @@ static void drive(struct admin *a)
     }
 }
 
-static void on_timer(uv_timer_t *h)
-{
+static void on_timer(uv_timer_t *h) {
     drive(h->data);
 }
 
-static void on_poll(uv_poll_t *h, int status, int events)
-{
+static void on_poll(uv_poll_t *h, int status, int events) {
     (void)status;
     (void)events;
     drive(h->data);
 }
 
-static void on_closed(uv_handle_t *h)
-{
+static void on_closed(uv_handle_t *h) {
     struct admin *a = h->data;
     if (--a->handles == 0) {
         free(a);
     }
 }
 
-static struct MHD_Daemon *start_daemon(struct admin *a, int fd)
-{
+static struct MHD_Daemon *start_daemon(struct admin *a, int fd) {
     return MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, a, MHD_OPTION_LISTEN_SOCKET, fd,
                             MHD_OPTION_CONNECTION_LIMIT, (unsigned)ADMIN_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
                             (unsigned)ADMIN_TIMEOUT_S, MHD_OPTION_END);
 }
 
-struct admin *admin_new(struct loop *loop, const struct admin_opts *opts, struct err *err)
-{
+struct admin *admin_new(struct loop *loop, const struct admin_opts *opts, struct err *err) {
     int port = 0;
     int fd = admin_listen(opts->address, &port, err);
     if (fd < 0) {
@@ -230,8 +216,7 @@ struct admin *admin_new(struct loop *loop, const struct admin_opts *opts, struct
     return a;
 }
 
-void admin_free(struct admin *a)
-{
+void admin_free(struct admin *a) {
     if (!a) {
         return;
     }
@@ -244,13 +229,11 @@ void admin_free(struct admin *a)
     }
 }
 
-int admin_port(const struct admin *a)
-{
+int admin_port(const struct admin *a) {
     return a->port;
 }
 
-void admin_serve(struct admin *a, const char *prefix, admin_handler fn, void *ctx)
-{
+void admin_serve(struct admin *a, const char *prefix, admin_handler fn, void *ctx) {
     check(prefix[0] == '/' && a->n_routes < ADMIN_ROUTES);
     a->routes[a->n_routes++] = (struct route){mem_dup(prefix), fn, ctx};
 }

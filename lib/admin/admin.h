@@ -18,7 +18,7 @@ struct admin_reply {
 };
 
 struct admin_opts {
-    const char *address;      /* "HOST:PORT", ":PORT" for all addresses; port 0 chooses one */
+    const char *address; /* "HOST:PORT", ":PORT" for all addresses; port 0 chooses one */
     struct metrics *metrics;
     /* true: ready. Otherwise fills why (shown in the answer). */
     bool (*ready)(void *ctx, struct buf *why);

@@ -14,8 +14,7 @@
 #include "../base/text.h"
 
 /* Split at the last colon; brackets of an IPv6 address are taken off. "" as host means all addresses. */
-static bool split(char *text, char **host, char **port)
-{
+static bool split(char *text, char **host, char **port) {
     char *colon = strrchr(text, ':');
     int64_t number;
     if (!colon || !text_int(colon + 1, 0, 65535, &number)) {
@@ -33,8 +32,7 @@ static bool split(char *text, char **host, char **port)
     return strchr(text, ':') == NULL; /* a bare IPv6 address is ambiguous */
 }
 
-static int open_one(const struct addrinfo *a)
-{
+static int open_one(const struct addrinfo *a) {
     int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return -1;
@@ -53,8 +51,7 @@ static int open_one(const struct addrinfo *a)
     return -1;
 }
 
-static int bound_port(int fd)
-{
+static int bound_port(int fd) {
     struct sockaddr_storage s;
     socklen_t n = sizeof(s);
     if (getsockname(fd, (struct sockaddr *)&s, &n) != 0) {
@@ -67,8 +64,7 @@ static int bound_port(int fd)
 }
 
 /* All addresses: IPv6 takes IPv4 too, so it comes first; without IPv6 the other one remains. */
-static int open_first(const struct addrinfo *list, bool all)
-{
+static int open_first(const struct addrinfo *list, bool all) {
     int fd = -1;
     for (const struct addrinfo *a = list; all && a && fd < 0; a = a->ai_next) {
         fd = a->ai_family == AF_INET6 ? open_one(a) : -1;
@@ -79,8 +75,7 @@ static int open_first(const struct addrinfo *list, bool all)
     return fd;
 }
 
-int admin_listen(const char *address, int *out_port, struct err *err)
-{
+int admin_listen(const char *address, int *out_port, struct err *err) {
     char *text = mem_dup(address), *host, *port;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *list = NULL;

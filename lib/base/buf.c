@@ -8,19 +8,16 @@
 #include "err.h"
 #include "mem.h"
 
-void buf_init(struct buf *b, size_t max)
-{
+void buf_init(struct buf *b, size_t max) {
     *b = (struct buf){.max = max};
 }
 
-void buf_done(struct buf *b)
-{
+void buf_done(struct buf *b) {
     free(b->p);
     *b = (struct buf){.max = b->max};
 }
 
-void buf_reset(struct buf *b)
-{
+void buf_reset(struct buf *b) {
     b->len = 0;
     b->over = false;
     if (b->p) {
@@ -29,8 +26,7 @@ void buf_reset(struct buf *b)
 }
 
 /* Room for n more bytes and the NUL. */
-static bool buf_room(struct buf *b, size_t n)
-{
+static bool buf_room(struct buf *b, size_t n) {
     if (n > b->max || b->len > b->max - n) {
         b->over = true;
         return false;
@@ -47,8 +43,7 @@ static bool buf_room(struct buf *b, size_t n)
     return true;
 }
 
-bool buf_add(struct buf *b, const void *p, size_t n)
-{
+bool buf_add(struct buf *b, const void *p, size_t n) {
     if (!buf_room(b, n)) {
         return false;
     }
@@ -60,13 +55,11 @@ bool buf_add(struct buf *b, const void *p, size_t n)
     return true;
 }
 
-bool buf_str(struct buf *b, const char *s)
-{
+bool buf_str(struct buf *b, const char *s) {
     return buf_add(b, s, strlen(s));
 }
 
-bool buf_printf(struct buf *b, const char *fmt, ...)
-{
+bool buf_printf(struct buf *b, const char *fmt, ...) {
     va_list ap, again;
     va_start(ap, fmt);
     va_copy(again, ap);
@@ -82,8 +75,7 @@ bool buf_printf(struct buf *b, const char *fmt, ...)
     return ok;
 }
 
-char *buf_take(struct buf *b)
-{
+char *buf_take(struct buf *b) {
     char *p = b->p ? b->p : mem_alloc(1);
     *b = (struct buf){.max = b->max};
     return p;

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 struct buf {
-    char *p;      /* always NUL-terminated once something was added */
+    char *p; /* always NUL-terminated once something was added */
     size_t len, cap, max;
-    bool over;    /* something did not fit and was left out */
+    bool over; /* something did not fit and was left out */
 };
 
 /* A borrowed piece of bytes. A message of gRPC comes as an array of these (its slices). */

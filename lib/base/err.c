@@ -7,8 +7,7 @@
 
 #include "log.h"
 
-bool err_set(struct err *e, enum err_code code, const char *fmt, ...)
-{
+bool err_set(struct err *e, enum err_code code, const char *fmt, ...) {
     if (!e) {
         return false;
     }
@@ -23,8 +22,7 @@ bool err_set(struct err *e, enum err_code code, const char *fmt, ...)
     return false;
 }
 
-bool err_wrap(struct err *e, const char *fmt, ...)
-{
+bool err_wrap(struct err *e, const char *fmt, ...) {
     if (!e) {
         return false;
     }
@@ -39,8 +37,7 @@ bool err_wrap(struct err *e, const char *fmt, ...)
     return false;
 }
 
-const char *err_code_name(enum err_code code)
-{
+const char *err_code_name(enum err_code code) {
     switch (code) {
     case ERR_NONE:
         return "none";
@@ -66,8 +63,7 @@ const char *err_code_name(enum err_code code)
     return "unknown";
 }
 
-void check_failed(const char *cond, const char *file, int line)
-{
+void check_failed(const char *cond, const char *file, int line) {
     log_error("broken invariant", log_s("condition", cond), log_s("file", file), log_i("line", line));
     abort();
 }

@@ -5,11 +5,11 @@
 
 enum err_code {
     ERR_NONE,
-    ERR_INVALID,     /* what was given makes no sense */
-    ERR_LIMIT,       /* larger than we take */
+    ERR_INVALID, /* what was given makes no sense */
+    ERR_LIMIT,   /* larger than we take */
     ERR_NOT_FOUND,
-    ERR_CONFLICT,    /* somebody else wrote in between */
-    ERR_DENIED,      /* not authenticated or not allowed */
+    ERR_CONFLICT, /* somebody else wrote in between */
+    ERR_DENIED,   /* not authenticated or not allowed */
     ERR_TIMEOUT,
     ERR_UNAVAILABLE, /* nobody there now; trying again is sensible */
     ERR_PROTOCOL,    /* the peer says something that it must not */

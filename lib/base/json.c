@@ -3,8 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-static json_t *walk(const json_t *o, va_list ap)
-{
+static json_t *walk(const json_t *o, va_list ap) {
     const char *key;
     while (o && (key = va_arg(ap, const char *))) {
         o = json_object_get(o, key); /* NULL when o is no object */
@@ -12,8 +11,7 @@ static json_t *walk(const json_t *o, va_list ap)
     return (json_t *)(uintptr_t)o;
 }
 
-json_t *js_at(const json_t *o, ...)
-{
+json_t *js_at(const json_t *o, ...) {
     va_list ap;
     va_start(ap, o);
     json_t *v = walk(o, ap);
@@ -21,8 +19,7 @@ json_t *js_at(const json_t *o, ...)
     return v;
 }
 
-const char *js_str(const json_t *o, ...)
-{
+const char *js_str(const json_t *o, ...) {
     va_list ap;
     va_start(ap, o);
     const char *s = json_string_value(walk(o, ap));
@@ -30,8 +27,7 @@ const char *js_str(const json_t *o, ...)
     return s;
 }
 
-const char *js_text(const json_t *o, ...)
-{
+const char *js_text(const json_t *o, ...) {
     va_list ap;
     va_start(ap, o);
     const char *s = json_string_value(walk(o, ap));
@@ -39,8 +35,7 @@ const char *js_text(const json_t *o, ...)
     return s ? s : "";
 }
 
-int64_t js_int(const json_t *o, int64_t absent, ...)
-{
+int64_t js_int(const json_t *o, int64_t absent, ...) {
     va_list ap;
     va_start(ap, absent);
     const json_t *v = walk(o, ap);
@@ -48,8 +43,7 @@ int64_t js_int(const json_t *o, int64_t absent, ...)
     return json_is_integer(v) ? (int64_t)json_integer_value(v) : absent;
 }
 
-bool js_bool(const json_t *o, int absent, ...)
-{
+bool js_bool(const json_t *o, int absent, ...) {
     va_list ap;
     va_start(ap, absent);
     const json_t *v = walk(o, ap);
@@ -57,8 +51,7 @@ bool js_bool(const json_t *o, int absent, ...)
     return json_is_boolean(v) ? json_is_true(v) : absent != 0;
 }
 
-json_t *js_parse(const char *p, size_t n, size_t max, struct err *err)
-{
+json_t *js_parse(const char *p, size_t n, size_t max, struct err *err) {
     if (n > max) {
         err_set(err, ERR_LIMIT, "JSON of %zu bytes, at most %zu are taken", n, max);
         return NULL;
@@ -75,8 +68,7 @@ json_t *js_parse(const char *p, size_t n, size_t max, struct err *err)
     return v;
 }
 
-char *js_dump(const json_t *o)
-{
+char *js_dump(const json_t *o) {
     char *s = json_dumps(o, JSON_COMPACT | JSON_ENCODE_ANY);
     check(s != NULL);
     return s;

@@ -22,16 +22,14 @@ static struct {
     void *wall_ctx;
 } log_state = {.program = "meshgate", .level = LOG_INFO, .fd = STDERR_FILENO};
 
-void log_setup(const char *program, enum log_level level)
-{
+void log_setup(const char *program, enum log_level level) {
     log_state.program = program;
     log_state.level = level;
 }
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
-bool log_level_parse(const char *text, enum log_level *out)
-{
+bool log_level_parse(const char *text, enum log_level *out) {
     for (unsigned i = 0; text && i < sizeof(level_names) / sizeof(*level_names); i++) {
         if (strcmp(text, level_names[i]) == 0) {
             *out = (enum log_level)i;
@@ -41,19 +39,16 @@ bool log_level_parse(const char *text, enum log_level *out)
     return false;
 }
 
-void log_to_fd(int fd)
-{
+void log_to_fd(int fd) {
     log_state.fd = fd;
 }
 
-void log_clock(int64_t (*wall_ms)(void *), void *ctx)
-{
+void log_clock(int64_t (*wall_ms)(void *), void *ctx) {
     log_state.wall_ms = wall_ms;
     log_state.wall_ctx = ctx;
 }
 
-static int64_t log_wall(void)
-{
+static int64_t log_wall(void) {
     if (log_state.wall_ms) {
         return log_state.wall_ms(log_state.wall_ctx);
     }
@@ -63,8 +58,7 @@ static int64_t log_wall(void)
 }
 
 /* What is no valid UTF-8 becomes U+FFFD: the line must stay JSON whatever a peer sent. */
-static void add_string(struct buf *b, const char *s)
-{
+static void add_string(struct buf *b, const char *s) {
     if (!s) {
         buf_str(b, "null");
         return;
@@ -97,8 +91,7 @@ static void add_string(struct buf *b, const char *s)
     buf_str(b, cut ? "...\"" : "\"");
 }
 
-static void add_field(struct buf *b, const struct log_field *f)
-{
+static void add_field(struct buf *b, const struct log_field *f) {
     size_t before = b->len;
     buf_str(b, ",");
     add_string(b, f->key);
@@ -119,8 +112,7 @@ static void add_field(struct buf *b, const struct log_field *f)
     }
 }
 
-void log_write(enum log_level level, const char *msg, const struct log_field *fields)
-{
+void log_write(enum log_level level, const char *msg, const struct log_field *fields) {
     if (level < log_state.level) {
         return;
     }

@@ -18,9 +18,15 @@ struct log_field {
     int64_t i;
 };
 
-static inline struct log_field log_s(const char *key, const char *v) { return (struct log_field){key, LOG_STR, v, 0}; }
-static inline struct log_field log_i(const char *key, int64_t v) { return (struct log_field){key, LOG_INT, 0, v}; }
-static inline struct log_field log_b(const char *key, bool v) { return (struct log_field){key, LOG_BOOL, 0, v}; }
+static inline struct log_field log_s(const char *key, const char *v) {
+    return (struct log_field){key, LOG_STR, v, 0};
+}
+static inline struct log_field log_i(const char *key, int64_t v) {
+    return (struct log_field){key, LOG_INT, 0, v};
+}
+static inline struct log_field log_b(const char *key, bool v) {
+    return (struct log_field){key, LOG_BOOL, 0, v};
+}
 
 /* program: field "program" of every line. Below `level` nothing is written. */
 void log_setup(const char *program, enum log_level level);
@@ -37,4 +43,6 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
 #define log_warn(...) LOG_PICK_(LOG_WARN, __VA_ARGS__, log_end_())
 #define log_error(...) LOG_PICK_(LOG_ERROR, __VA_ARGS__, log_end_())
 #define LOG_PICK_(level, msg, ...) log_write(level, msg, (const struct log_field[]){__VA_ARGS__})
-static inline struct log_field log_end_(void) { return (struct log_field){0, LOG_STR, 0, 0}; }
+static inline struct log_field log_end_(void) {
+    return (struct log_field){0, LOG_STR, 0, 0};
+}

@@ -20,9 +20,9 @@ struct loop {
     struct sched sched; /* first: a sched * is a loop * */
     uv_loop_t uv;
     struct timerheap timers;
-    uv_timer_t alarm;   /* for the first of timers */
+    uv_timer_t alarm; /* for the first of timers */
     uv_async_t wake;
-    uv_mutex_t lock;    /* guards the two below */
+    uv_mutex_t lock; /* guards the two below */
     struct post *first, **last;
     uv_signal_t signals[LOOP_SIGNALS];
     bool has_signals, stopping, firing;
@@ -30,15 +30,13 @@ struct loop {
     void *on_stop_ctx;
 };
 
-static int64_t loop_now(struct sched *s)
-{
+static int64_t loop_now(struct sched *s) {
     struct loop *l = (struct loop *)s;
     int64_t now = (int64_t)uv_now(&l->uv);
     return now > 0 ? now : 1;
 }
 
-static int64_t loop_wall(struct sched *s)
-{
+static int64_t loop_wall(struct sched *s) {
     (void)s;
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
@@ -47,8 +45,7 @@ static int64_t loop_wall(struct sched *s)
 
 static void loop_alarm(uv_timer_t *h);
 
-static void loop_rearm(struct loop *l, int64_t least_ms)
-{
+static void loop_rearm(struct loop *l, int64_t least_ms) {
     const struct timerheap_entry *e = timerheap_first(&l->timers);
     if (!e) {
         uv_timer_stop(&l->alarm);
@@ -58,8 +55,7 @@ static void loop_rearm(struct loop *l, int64_t least_ms)
     uv_timer_start(&l->alarm, loop_alarm, wait > least_ms ? (uint64_t)wait : (uint64_t)least_ms, 0);
 }
 
-static void loop_alarm(uv_timer_t *h)
-{
+static void loop_alarm(uv_timer_t *h) {
     struct loop *l = h->data;
     /* Timers set from here on wait for the next turn, so that one that sets itself to "now" starves nobody. */
     uint64_t newest = l->timers.seq;
@@ -76,8 +72,7 @@ static void loop_alarm(uv_timer_t *h)
     loop_rearm(l, 1); /* with 0, libuv would call this again before it looks at any descriptor */
 }
 
-static void loop_set(struct sched *s, struct timer *t)
-{
+static void loop_set(struct sched *s, struct timer *t) {
     struct loop *l = (struct loop *)s;
     timerheap_set(&l->timers, t);
     if (!l->firing && timerheap_first(&l->timers)->t == t) {
@@ -85,14 +80,12 @@ static void loop_set(struct sched *s, struct timer *t)
     }
 }
 
-static void loop_cancel(struct sched *s, struct timer *t)
-{
+static void loop_cancel(struct sched *s, struct timer *t) {
     struct loop *l = (struct loop *)s;
     timerheap_cancel(&l->timers, t); /* an alarm that finds nothing due re-arms itself */
 }
 
-static void loop_woken(uv_async_t *h)
-{
+static void loop_woken(uv_async_t *h) {
     struct loop *l = h->data;
     uv_mutex_lock(&l->lock);
     struct post *p = l->first;
@@ -109,8 +102,7 @@ static void loop_woken(uv_async_t *h)
 
 static const struct sched_ops loop_ops = {loop_now, loop_wall, loop_set, loop_cancel};
 
-struct loop *loop_new(void)
-{
+struct loop *loop_new(void) {
     struct loop *l = mem_alloc(sizeof(*l));
     l->sched.ops = &loop_ops;
     l->last = &l->first;
@@ -125,8 +117,7 @@ struct loop *loop_new(void)
     return l;
 }
 
-void loop_free(struct loop *l)
-{
+void loop_free(struct loop *l) {
     if (!l) {
         return;
     }
@@ -152,39 +143,33 @@ void loop_free(struct loop *l)
     free(l);
 }
 
-struct sched *loop_sched(struct loop *l)
-{
+struct sched *loop_sched(struct loop *l) {
     return &l->sched;
 }
 
-uv_loop_t *loop_uv(struct loop *l)
-{
+uv_loop_t *loop_uv(struct loop *l) {
     return &l->uv;
 }
 
-void loop_run(struct loop *l)
-{
+void loop_run(struct loop *l) {
     while (!l->stopping) {
         uv_run(&l->uv, UV_RUN_DEFAULT);
     }
     l->stopping = false;
 }
 
-void loop_stop(struct loop *l)
-{
+void loop_stop(struct loop *l) {
     l->stopping = true;
     uv_stop(&l->uv);
 }
 
-static void loop_signalled(uv_signal_t *h, int signum)
-{
+static void loop_signalled(uv_signal_t *h, int signum) {
     (void)signum;
     struct loop *l = h->data;
     l->on_stop(l->on_stop_ctx);
 }
 
-void loop_on_stop_signal(struct loop *l, void (*fn)(void *ctx), void *ctx)
-{
+void loop_on_stop_signal(struct loop *l, void (*fn)(void *ctx), void *ctx) {
     static const int which[LOOP_SIGNALS] = {SIGTERM, SIGINT};
     l->on_stop = fn;
     l->on_stop_ctx = ctx;
@@ -196,8 +181,7 @@ void loop_on_stop_signal(struct loop *l, void (*fn)(void *ctx), void *ctx)
     l->has_signals = true;
 }
 
-void loop_post(struct loop *l, void (*fn)(void *ctx), void *ctx)
-{
+void loop_post(struct loop *l, void (*fn)(void *ctx), void *ctx) {
     struct post *p = mem_alloc(sizeof(*p));
     p->fn = fn;
     p->ctx = ctx;

@@ -7,8 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-__attribute__((noreturn)) static void mem_out(void)
-{
+__attribute__((noreturn)) static void mem_out(void) {
     /* The logger would allocate. */
     static const char line[] = "{\"level\":\"error\",\"msg\":\"out of memory\"}\n";
     ssize_t n = write(STDERR_FILENO, line, sizeof(line) - 1);
@@ -16,8 +15,7 @@ __attribute__((noreturn)) static void mem_out(void)
     abort();
 }
 
-void *mem_alloc(size_t n)
-{
+void *mem_alloc(size_t n) {
     void *p = calloc(1, n ? n : 1);
     if (!p) {
         mem_out();
@@ -25,8 +23,7 @@ void *mem_alloc(size_t n)
     return p;
 }
 
-void *mem_grow(void *p, size_t n)
-{
+void *mem_grow(void *p, size_t n) {
     void *q = realloc(p, n ? n : 1);
     if (!q) {
         mem_out();
@@ -34,8 +31,7 @@ void *mem_grow(void *p, size_t n)
     return q;
 }
 
-char *mem_dup(const char *s)
-{
+char *mem_dup(const char *s) {
     if (!s) {
         return NULL;
     }
@@ -45,8 +41,7 @@ char *mem_dup(const char *s)
     return p;
 }
 
-char *mem_printf(const char *fmt, ...)
-{
+char *mem_printf(const char *fmt, ...) {
     char *p = NULL;
     va_list ap;
     va_start(ap, fmt);
@@ -58,8 +53,7 @@ char *mem_printf(const char *fmt, ...)
     return p;
 }
 
-void mem_set(char **slot, const char *s)
-{
+void mem_set(char **slot, const char *s) {
     char *copy = mem_dup(s); /* first: s may be *slot or lie in it */
     free(*slot);
     *slot = copy;

@@ -4,9 +4,9 @@
 
 #include <stddef.h>
 
-void *mem_alloc(size_t n);            /* zeroed */
-void *mem_grow(void *p, size_t n);    /* realloc; new bytes are not zeroed */
-char *mem_dup(const char *s);         /* NULL gives NULL */
+void *mem_alloc(size_t n);         /* zeroed */
+void *mem_grow(void *p, size_t n); /* realloc; new bytes are not zeroed */
+char *mem_dup(const char *s);      /* NULL gives NULL */
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Replace the string in *slot by a copy of s (NULL: none). */
 void mem_set(char **slot, const char *s);

@@ -25,13 +25,11 @@ struct metrics {
     size_t n, cap;
 };
 
-struct metrics *metrics_new(void)
-{
+struct metrics *metrics_new(void) {
     return mem_alloc(sizeof(struct metrics));
 }
 
-static void family_clear(struct family *f)
-{
+static void family_clear(struct family *f) {
     for (size_t i = 0; i < f->n; i++) {
         free(f->series[i]->labels);
         free(f->series[i]);
@@ -39,8 +37,7 @@ static void family_clear(struct family *f)
     f->n = 0;
 }
 
-void metrics_free(struct metrics *m)
-{
+void metrics_free(struct metrics *m) {
     if (!m) {
         return;
     }
@@ -56,8 +53,7 @@ void metrics_free(struct metrics *m)
     free(m);
 }
 
-static bool name_is_legal(const char *name)
-{
+static bool name_is_legal(const char *name) {
     if (strncmp(name, "meshgate_", 9) != 0) {
         return false;
     }
@@ -70,8 +66,7 @@ static bool name_is_legal(const char *name)
 }
 
 /* Where name is or belongs. */
-static size_t family_index(const struct metrics *m, const char *name, bool *found)
-{
+static size_t family_index(const struct metrics *m, const char *name, bool *found) {
     size_t lo = 0, hi = m->n;
     *found = false;
     while (lo < hi) {
@@ -90,8 +85,7 @@ static size_t family_index(const struct metrics *m, const char *name, bool *foun
     return lo;
 }
 
-static size_t series_index(const struct family *f, const char *labels, bool *found)
-{
+static size_t series_index(const struct family *f, const char *labels, bool *found) {
     size_t lo = 0, hi = f->n;
     *found = false;
     while (lo < hi) {
@@ -111,8 +105,7 @@ static size_t series_index(const struct family *f, const char *labels, bool *fou
 }
 
 /* Open a gap at i in an array of pointers. */
-static void *make_room(void *array, size_t *n, size_t *cap, size_t i)
-{
+static void *make_room(void *array, size_t *n, size_t *cap, size_t i) {
     if (*n == *cap) {
         *cap = *cap ? 2 * *cap : 8;
         array = mem_grow(array, *cap * sizeof(void *));
@@ -123,8 +116,8 @@ static void *make_room(void *array, size_t *n, size_t *cap, size_t i)
     return array;
 }
 
-struct metric *metric_get(struct metrics *m, enum metric_type type, const char *name, const char *help, const char *labels)
-{
+struct metric *metric_get(struct metrics *m, enum metric_type type, const char *name, const char *help,
+                          const char *labels) {
     check(name_is_legal(name));
     bool found;
     size_t i = family_index(m, name, &found);
@@ -148,23 +141,19 @@ struct metric *metric_get(struct metrics *m, enum metric_type type, const char *
     return f->series[k];
 }
 
-void metric_add(struct metric *x, double v)
-{
+void metric_add(struct metric *x, double v) {
     x->value += v;
 }
 
-void metric_set(struct metric *x, double v)
-{
+void metric_set(struct metric *x, double v) {
     x->value = v;
 }
 
-double metric_value(const struct metric *x)
-{
+double metric_value(const struct metric *x) {
     return x->value;
 }
 
-void metric_clear(struct metrics *m, const char *name)
-{
+void metric_clear(struct metrics *m, const char *name) {
     bool found;
     size_t i = family_index(m, name, &found);
     if (found) {
@@ -172,8 +161,7 @@ void metric_clear(struct metrics *m, const char *name)
     }
 }
 
-static void add_escaped(struct buf *b, const char *s, bool quotes)
-{
+static void add_escaped(struct buf *b, const char *s, bool quotes) {
     for (; *s; s++) {
         if (*s == '\\') {
             buf_str(b, "\\\\");
@@ -187,15 +175,13 @@ static void add_escaped(struct buf *b, const char *s, bool quotes)
     }
 }
 
-void metrics_label(struct buf *b, const char *key, const char *value)
-{
+void metrics_label(struct buf *b, const char *key, const char *value) {
     buf_printf(b, "%s%s=\"", b->len ? "," : "", key);
     add_escaped(b, value, true);
     buf_str(b, "\"");
 }
 
-static void add_value(struct buf *out, double v)
-{
+static void add_value(struct buf *out, double v) {
     if (isnan(v)) {
         buf_str(out, "NaN");
     } else if (isinf(v)) {
@@ -207,8 +193,7 @@ static void add_value(struct buf *out, double v)
     }
 }
 
-void metrics_write(const struct metrics *m, struct buf *out)
-{
+void metrics_write(const struct metrics *m, struct buf *out) {
     for (size_t i = 0; i < m->n; i++) {
         const struct family *f = m->families[i];
         if (f->n == 0) {

@@ -5,13 +5,11 @@
 
 #include "text.h"
 
-static bool is_end(const struct option_def *d)
-{
+static bool is_end(const struct option_def *d) {
     return d->type != OPTION_SECTION && !d->name;
 }
 
-static const struct option_def *find_name(const struct option_def *defs, const char *name, size_t len)
-{
+static const struct option_def *find_name(const struct option_def *defs, const char *name, size_t len) {
     for (const struct option_def *d = defs; !is_end(d); d++) {
         if (d->type != OPTION_SECTION && strlen(d->name) == len && memcmp(d->name, name, len) == 0) {
             return d;
@@ -20,8 +18,7 @@ static const struct option_def *find_name(const struct option_def *defs, const c
     return NULL;
 }
 
-static const struct option_def *find_letter(const struct option_def *defs, char letter)
-{
+static const struct option_def *find_letter(const struct option_def *defs, char letter) {
     for (const struct option_def *d = defs; !is_end(d); d++) {
         if (d->letter && d->letter == letter) {
             return d;
@@ -31,8 +28,7 @@ static const struct option_def *find_letter(const struct option_def *defs, char 
 }
 
 /* Damerau-less edit distance; names longer than the row are told apart by their first 31 bytes. */
-static int distance(const char *a, size_t na, const char *b, size_t nb)
-{
+static int distance(const char *a, size_t na, const char *b, size_t nb) {
     enum { ROW = 32 };
     int row[ROW];
     na = na < ROW - 1 ? na : ROW - 1;
@@ -54,8 +50,7 @@ static int distance(const char *a, size_t na, const char *b, size_t nb)
     return row[nb];
 }
 
-static bool unknown_flag(const struct option_def *defs, const char *arg, size_t len, struct err *err)
-{
+static bool unknown_flag(const struct option_def *defs, const char *arg, size_t len, struct err *err) {
     const char *nearest = NULL;
     int best = 4;
     for (const struct option_def *d = defs; !is_end(d); d++) {
@@ -71,8 +66,7 @@ static bool unknown_flag(const struct option_def *defs, const char *arg, size_t 
     return err_set(err, ERR_INVALID, "unknown flag --%.*s; --help lists all", (int)len, arg + 2);
 }
 
-static bool set_number(const struct option_def *d, int64_t v, const char *text, void *field, struct err *err)
-{
+static bool set_number(const struct option_def *d, int64_t v, const char *text, void *field, struct err *err) {
     if (d->max > 0 && (v < d->min || v > d->max)) {
         char lo[32], hi[32];
         if (d->type == OPTION_DURATION) {
@@ -87,8 +81,7 @@ static bool set_number(const struct option_def *d, int64_t v, const char *text, 
 }
 
 /* Errors without the name in front. */
-static bool set_value(const struct option_def *d, const char *text, void *target, struct err *err)
-{
+static bool set_value(const struct option_def *d, const char *text, void *target, struct err *err) {
     void *field = (char *)target + d->offset;
     int64_t v = 0;
     switch (d->type) {
@@ -117,8 +110,7 @@ static bool set_value(const struct option_def *d, const char *text, void *target
     return true;
 }
 
-static bool set_defaults(const struct option_def *defs, void *target, struct err *err)
-{
+static bool set_defaults(const struct option_def *defs, void *target, struct err *err) {
     for (const struct option_def *d = defs; !is_end(d); d++) {
         const char *env = d->type != OPTION_SECTION && d->env ? getenv(d->env) : NULL;
         if (env && *env) {
@@ -132,8 +124,7 @@ static bool set_defaults(const struct option_def *defs, void *target, struct err
     return true;
 }
 
-static bool check_required(const struct option_def *defs, void *target, struct err *err)
-{
+static bool check_required(const struct option_def *defs, void *target, struct err *err) {
     for (const struct option_def *d = defs; !is_end(d); d++) {
         const char *text = NULL;
         if (d->type != OPTION_STRING || !d->required) {
@@ -141,8 +132,8 @@ static bool check_required(const struct option_def *defs, void *target, struct e
         }
         memcpy(&text, (char *)target + d->offset, sizeof(text));
         if (!text || !*text) {
-            return err_set(err, ERR_INVALID, "--%s %s is required%s%s: %s", d->name, d->arg ? d->arg : "VALUE",
-                           d->env ? " (or environment variable " : "", d->env ? d->env : "", d->help);
+            return err_set(err, ERR_INVALID, "--%s %s is required%s%s%s: %s", d->name, d->arg ? d->arg : "VALUE",
+                           d->env ? " (or environment variable " : "", d->env ? d->env : "", d->env ? ")" : "", d->help);
         }
     }
     return true;
@@ -157,8 +148,7 @@ struct scan {
 };
 
 /* The flag at argv[i] and, when it takes one, its value in argv[i + 1]. */
-static enum options_result take_flag(struct scan *s)
-{
+static enum options_result take_flag(struct scan *s) {
     char *arg = s->argv[s->i];
     bool is_long = arg[1] == '-';
     const char *eq = strchr(arg, '=');
@@ -197,8 +187,7 @@ static enum options_result take_flag(struct scan *s)
 }
 
 enum options_result options_parse(const struct option_def *defs, void *target, int argc, char **argv, const char **args,
-                                  size_t max_args, size_t *n_args, struct err *err)
-{
+                                  size_t max_args, size_t *n_args, struct err *err) {
     struct scan s = {defs, target, argc, 1, argv, err};
     size_t n = 0;
     bool only_args = false;

@@ -18,15 +18,15 @@ enum option_type {
 
 struct option_def {
     enum option_type type;
-    const char *name;  /* without the dashes */
-    const char *env;   /* environment variable used when the flag is absent, or NULL */
-    size_t offset;     /* of the field in the options struct */
-    const char *def;   /* default as text, NULL: the zero value */
-    const char *arg;   /* shown in --help: FILE, HOST:PORT ... */
+    const char *name; /* without the dashes */
+    const char *env;  /* environment variable used when the flag is absent, or NULL */
+    size_t offset;    /* of the field in the options struct */
+    const char *def;  /* default as text, NULL: the zero value */
+    const char *arg;  /* shown in --help: FILE, HOST:PORT ... */
     const char *help;
-    int64_t min, max;  /* OPTION_INT and OPTION_DURATION, when max > 0 */
+    int64_t min, max; /* OPTION_INT and OPTION_DURATION, when max > 0 */
     bool required;
-    char letter;       /* short form "-n", 0: none */
+    char letter; /* short form "-n", 0: none */
 };
 
 enum options_result { OPTIONS_OK, OPTIONS_HELP, OPTIONS_VERSION, OPTIONS_BAD };

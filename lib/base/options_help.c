@@ -8,13 +8,20 @@
 
 enum { HELP_WIDTH = 100, HELP_COLUMN_MAX = 36, HELP_MAX = 65536 };
 
-static bool is_end(const struct option_def *d)
-{
+static bool is_end(const struct option_def *d) {
     return d->type != OPTION_SECTION && !d->name;
 }
 
-static void flag_text(const struct option_def *d, struct buf *b)
-{
+static const char *arg_text(const struct option_def *d) {
+    static const char *const names[] = {[OPTION_STRING] = "TEXT",
+                                        [OPTION_BOOL] = "",
+                                        [OPTION_INT] = "N",
+                                        [OPTION_DURATION] = "DURATION",
+                                        [OPTION_SECTION] = ""};
+    return d->arg ? d->arg : names[d->type];
+}
+
+static void flag_text(const struct option_def *d, struct buf *b) {
     buf_reset(b);
     if (d->letter) {
         buf_printf(b, "  -%c, --%s", d->letter, d->name);
@@ -22,12 +29,11 @@ static void flag_text(const struct option_def *d, struct buf *b)
         buf_printf(b, "      --%s", d->name);
     }
     if (d->type != OPTION_BOOL) {
-        buf_printf(b, " %s", d->arg ? d->arg : d->type == OPTION_DURATION ? "DURATION" : d->type == OPTION_INT ? "N" : "TEXT");
+        buf_printf(b, " %s", arg_text(d));
     }
 }
 
-static void about_text(const struct option_def *d, struct buf *b)
-{
+static void about_text(const struct option_def *d, struct buf *b) {
     buf_reset(b);
     buf_str(b, d->help ? d->help : "");
     if (d->required) {
@@ -41,8 +47,7 @@ static void about_text(const struct option_def *d, struct buf *b)
 }
 
 /* Add text in lines of HELP_WIDTH; the first one begins where the line already is. */
-static void add_wrapped(struct buf *out, const char *text, size_t column)
-{
+static void add_wrapped(struct buf *out, const char *text, size_t column) {
     size_t at = column;
     while (*text) {
         size_t word = strcspn(text, " ");
@@ -62,8 +67,7 @@ static void add_wrapped(struct buf *out, const char *text, size_t column)
     buf_str(out, "\n");
 }
 
-static size_t help_column(const struct option_def *defs, struct buf *flag)
-{
+static size_t help_column(const struct option_def *defs, struct buf *flag) {
     size_t column = 0;
     for (const struct option_def *d = defs; !is_end(d); d++) {
         if (d->type != OPTION_SECTION) {
@@ -74,8 +78,7 @@ static size_t help_column(const struct option_def *defs, struct buf *flag)
     return column + 2;
 }
 
-static void write_all(int fd, const char *p, size_t n)
-{
+static void write_all(int fd, const char *p, size_t n) {
     while (n > 0) {
         ssize_t w = write(fd, p, n);
         if (w <= 0) {
@@ -86,8 +89,7 @@ static void write_all(int fd, const char *p, size_t n)
     }
 }
 
-void options_help(const struct option_def *defs, const char *usage, const char *summary, int fd)
-{
+void options_help(const struct option_def *defs, const char *usage, const char *summary, int fd) {
     struct buf out, flag, about;
     buf_init(&out, HELP_MAX);
     buf_init(&flag, HELP_MAX);

@@ -14,11 +14,11 @@ static const struct unit {
     const char *name;
     int64_t ns;
 } units[] = {
-    {"ms", 1000000}, {"us", 1000}, {"\xc2\xb5s", 1000}, {"ns", 1}, {"h", 3600000000000}, {"m", 60000000000}, {"s", 1000000000},
+    {"ms", 1000000},      {"us", 1000},       {"\xc2\xb5s", 1000}, {"ns", 1},
+    {"h", 3600000000000}, {"m", 60000000000}, {"s", 1000000000},
 };
 
-static const struct unit *read_unit(const char **s)
-{
+static const struct unit *read_unit(const char **s) {
     for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
         size_t n = strlen(units[i].name);
         if (strncmp(*s, units[i].name, n) == 0) {
@@ -30,8 +30,7 @@ static const struct unit *read_unit(const char **s)
 }
 
 /* One "12.5m" to nanoseconds. */
-static bool read_part(const char **s, int64_t *ns)
-{
+static bool read_part(const char **s, int64_t *ns) {
     if (!isdigit((unsigned char)**s)) {
         return false;
     }
@@ -59,8 +58,7 @@ static bool read_part(const char **s, int64_t *ns)
     return !__builtin_add_overflow(*ns, part * u->ns / scale, ns);
 }
 
-bool text_duration(const char *s, int64_t *out_ms)
-{
+bool text_duration(const char *s, int64_t *out_ms) {
     if (!s || !*s) {
         return false;
     }
@@ -75,8 +73,7 @@ bool text_duration(const char *s, int64_t *out_ms)
     return true;
 }
 
-void text_duration_format(int64_t ms, char *out, size_t cap)
-{
+void text_duration_format(int64_t ms, char *out, size_t cap) {
     static const struct {
         const char *name;
         int64_t ms;
@@ -97,8 +94,7 @@ void text_duration_format(int64_t ms, char *out, size_t cap)
     }
 }
 
-void text_age(int64_t ms, char *out, size_t cap)
-{
+void text_age(int64_t ms, char *out, size_t cap) {
     int64_t s = ms > 0 ? ms / 1000 : 0;
     if (s < 60) {
         (void)snprintf(out, cap, "%llds", (long long)s);
@@ -111,8 +107,7 @@ void text_age(int64_t ms, char *out, size_t cap)
     }
 }
 
-bool text_int(const char *s, int64_t min, int64_t max, int64_t *out)
-{
+bool text_int(const char *s, int64_t min, int64_t max, int64_t *out) {
     if (!s || !(isdigit((unsigned char)*s) || (*s == '-' && isdigit((unsigned char)s[1])))) {
         return false;
     }
@@ -126,8 +121,7 @@ bool text_int(const char *s, int64_t min, int64_t max, int64_t *out)
     return true;
 }
 
-uint64_t text_hash(uint64_t seed, const void *p, size_t n)
-{
+uint64_t text_hash(uint64_t seed, const void *p, size_t n) {
     const unsigned char *b = p;
     uint64_t h = seed ^ 0xcbf29ce484222325u;
     for (size_t i = 0; i < n; i++) {
@@ -136,8 +130,7 @@ uint64_t text_hash(uint64_t seed, const void *p, size_t n)
     return h;
 }
 
-static bool read_all(int fd, const char *path, size_t max, char **out, size_t *out_len, struct err *err)
-{
+static bool read_all(int fd, const char *path, size_t max, char **out, size_t *out_len, struct err *err) {
     size_t len = 0, cap = 0;
     char *p = NULL;
     for (;;) {
@@ -171,8 +164,7 @@ static bool read_all(int fd, const char *path, size_t max, char **out, size_t *o
     return false;
 }
 
-bool text_read_file(const char *path, size_t max, char **out, size_t *out_len, struct err *err)
-{
+bool text_read_file(const char *path, size_t max, char **out, size_t *out_len, struct err *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         enum err_code code = errno == ENOENT ? ERR_NOT_FOUND : errno == EACCES ? ERR_DENIED : ERR_IO;
@@ -183,8 +175,7 @@ bool text_read_file(const char *path, size_t max, char **out, size_t *out_len, s
     return ok;
 }
 
-size_t text_utf8(const char *p, size_t n)
-{
+size_t text_utf8(const char *p, size_t n) {
     const unsigned char *s = (const unsigned char *)p;
     if (n == 0) {
         return 0;
@@ -207,8 +198,7 @@ size_t text_utf8(const char *p, size_t n)
     return bad ? 0 : len;
 }
 
-bool text_is_clean(const char *p, size_t n)
-{
+bool text_is_clean(const char *p, size_t n) {
     for (size_t i = 0; i < n;) {
         unsigned char c = (unsigned char)p[i];
         size_t len = text_utf8(p + i, n - i);

@@ -7,8 +7,7 @@
 
 #include "text.h"
 
-static bool to_tm(int64_t wall_ms, struct tm *out, int *ms)
-{
+static bool to_tm(int64_t wall_ms, struct tm *out, int *ms) {
     int64_t s = wall_ms / 1000;
     *ms = (int)(wall_ms % 1000);
     if (*ms < 0) {
@@ -19,8 +18,7 @@ static bool to_tm(int64_t wall_ms, struct tm *out, int *ms)
     return gmtime_r(&t, out) != NULL;
 }
 
-void text_rfc3339_format(int64_t wall_ms, char *out, size_t cap)
-{
+void text_rfc3339_format(int64_t wall_ms, char *out, size_t cap) {
     struct tm tm;
     int ms;
     if (!to_tm(wall_ms, &tm, &ms) || strftime(out, cap, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0) {
@@ -28,8 +26,7 @@ void text_rfc3339_format(int64_t wall_ms, char *out, size_t cap)
     }
 }
 
-void time_text_ms(int64_t wall_ms, char *out, size_t cap)
-{
+void time_text_ms(int64_t wall_ms, char *out, size_t cap) {
     struct tm tm;
     int ms;
     char day[32] = "";
@@ -40,8 +37,7 @@ void time_text_ms(int64_t wall_ms, char *out, size_t cap)
 }
 
 /* n digits at *s, -1 when they are not there. */
-static int digits(const char **s, int n)
-{
+static int digits(const char **s, int n) {
     int v = 0;
     for (int i = 0; i < n; i++, (*s)++) {
         if (!isdigit((unsigned char)**s)) {
@@ -52,8 +48,7 @@ static int digits(const char **s, int n)
     return v;
 }
 
-static bool eat(const char **s, char c)
-{
+static bool eat(const char **s, char c) {
     if (**s != c) {
         return false;
     }
@@ -62,8 +57,7 @@ static bool eat(const char **s, char c)
 }
 
 /* "YYYY-MM-DDTHH:MM:SS" */
-static bool read_moment(const char **s, struct tm *tm)
-{
+static bool read_moment(const char **s, struct tm *tm) {
     *tm = (struct tm){0};
     int year = digits(s, 4);
     bool ok = year >= 0 && eat(s, '-');
@@ -82,8 +76,7 @@ static bool read_moment(const char **s, struct tm *tm)
 }
 
 /* Fraction of a second to whole milliseconds; digits after the third only have to be digits. */
-static bool read_fraction(const char **s, int *ms)
-{
+static bool read_fraction(const char **s, int *ms) {
     *ms = 0;
     if (!eat(s, '.')) {
         return true;
@@ -97,8 +90,7 @@ static bool read_fraction(const char **s, int *ms)
     return *s > start;
 }
 
-static bool read_zone(const char **s, int *minutes)
-{
+static bool read_zone(const char **s, int *minutes) {
     *minutes = 0;
     if (eat(s, 'Z') || eat(s, 'z')) {
         return true;
@@ -113,8 +105,7 @@ static bool read_zone(const char **s, int *minutes)
     return m >= 0 && m <= 59;
 }
 
-bool text_rfc3339(const char *s, int64_t *out_ms)
-{
+bool text_rfc3339(const char *s, int64_t *out_ms) {
     struct tm tm;
     int ms, zone;
     if (!s || !read_moment(&s, &tm) || !read_fraction(&s, &ms) || !read_zone(&s, &zone) || *s) {

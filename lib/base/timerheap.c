@@ -6,19 +6,16 @@
 #include "mem.h"
 
 /* timer.impl is the entry's index + 1: no allocation a timer, and a zeroed timer is not set. */
-static void place(struct timerheap *h, size_t i, struct timerheap_entry e)
-{
+static void place(struct timerheap *h, size_t i, struct timerheap_entry e) {
     h->e[i] = e;
     e.t->impl = (void *)(uintptr_t)(i + 1);
 }
 
-static bool before(const struct timerheap_entry *a, const struct timerheap_entry *b)
-{
+static bool before(const struct timerheap_entry *a, const struct timerheap_entry *b) {
     return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->seq < b->seq;
 }
 
-static void sift(struct timerheap *h, size_t i, struct timerheap_entry e)
-{
+static void sift(struct timerheap *h, size_t i, struct timerheap_entry e) {
     while (i > 0 && before(&e, &h->e[(i - 1) / 2])) {
         place(h, i, h->e[(i - 1) / 2]);
         i = (i - 1) / 2;
@@ -40,8 +37,7 @@ static void sift(struct timerheap *h, size_t i, struct timerheap_entry e)
     place(h, i, e);
 }
 
-void timerheap_done(struct timerheap *h)
-{
+void timerheap_done(struct timerheap *h) {
     for (size_t i = 0; i < h->n; i++) {
         h->e[i].t->impl = NULL;
     }
@@ -49,8 +45,7 @@ void timerheap_done(struct timerheap *h)
     *h = (struct timerheap){0};
 }
 
-void timerheap_set(struct timerheap *h, struct timer *t)
-{
+void timerheap_set(struct timerheap *h, struct timer *t) {
     timerheap_cancel(h, t);
     if (h->n == h->cap) {
         h->cap = h->cap ? 2 * h->cap : 64;
@@ -60,8 +55,7 @@ void timerheap_set(struct timerheap *h, struct timer *t)
     sift(h, i, (struct timerheap_entry){t->at_ms, ++h->seq, t});
 }
 
-void timerheap_cancel(struct timerheap *h, struct timer *t)
-{
+void timerheap_cancel(struct timerheap *h, struct timer *t) {
     if (!t->impl) {
         return;
     }
@@ -74,13 +68,11 @@ void timerheap_cancel(struct timerheap *h, struct timer *t)
     }
 }
 
-const struct timerheap_entry *timerheap_first(const struct timerheap *h)
-{
+const struct timerheap_entry *timerheap_first(const struct timerheap *h) {
     return h->n ? &h->e[0] : NULL;
 }
 
-void timerheap_fire(struct timerheap *h)
-{
+void timerheap_fire(struct timerheap *h) {
     struct timer *t = h->e[0].t;
     timerheap_cancel(h, t);
     t->fn(t->ctx);

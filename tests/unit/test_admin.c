@@ -19,21 +19,18 @@ static struct {
     int failed;
 } client;
 
-static void on_closed(uv_handle_t *h)
-{
+static void on_closed(uv_handle_t *h) {
     (void)h;
     loop_stop(loop);
 }
 
-static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf)
-{
+static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf) {
     (void)h;
     (void)hint;
     *buf = uv_buf_init(client.chunk, sizeof(client.chunk));
 }
 
-static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
-{
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf) {
     if (n > 0) {
         assert_true(client.len + (size_t)n < sizeof(client.answer));
         memcpy(client.answer + client.len, buf->base, (size_t)n);
@@ -44,14 +41,12 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
     }
 }
 
-static void on_written(uv_write_t *w, int status)
-{
+static void on_written(uv_write_t *w, int status) {
     (void)w;
     client.failed |= status;
 }
 
-static void on_connected(uv_connect_t *c, int status)
-{
+static void on_connected(uv_connect_t *c, int status) {
     client.failed |= status;
     if (status) {
         uv_close((uv_handle_t *)&client.tcp, on_closed);
@@ -62,11 +57,11 @@ static void on_connected(uv_connect_t *c, int status)
     uv_read_start(c->handle, on_alloc, on_read);
 }
 
-static const char *ask(const char *method, const char *path)
-{
+static const char *ask(const char *method, const char *path) {
     struct sockaddr_in to;
     memset(&client, 0, sizeof(client));
-    (void)snprintf(client.request, sizeof(client.request), "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", method, path);
+    (void)snprintf(client.request, sizeof(client.request), "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", method,
+                   path);
     assert_int_equal(uv_ip4_addr("127.0.0.1", admin_port(admin), &to), 0);
     assert_int_equal(uv_tcp_init(loop_uv(loop), &client.tcp), 0);
     assert_int_equal(uv_tcp_connect(&client.connect, &client.tcp, (struct sockaddr *)&to, on_connected), 0);
@@ -75,23 +70,20 @@ static const char *ask(const char *method, const char *path)
     return client.answer;
 }
 
-static bool is_ready(void *ctx, struct buf *why)
-{
+static bool is_ready(void *ctx, struct buf *why) {
     (void)ctx;
     buf_str(why, "namespaces are not listed yet");
     return ready;
 }
 
-static void echo(void *ctx, const char *rest, admin_arg_fn arg, void *request, struct admin_reply *reply)
-{
+static void echo(void *ctx, const char *rest, admin_arg_fn arg, void *request, struct admin_reply *reply) {
     const char *x = arg(request, "x");
     reply->status = 202;
     reply->content_type = "application/json";
     buf_printf(&reply->body, "[%s][%s][%s]", (const char *)ctx, rest, x ? x : "none");
 }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     (void)state;
     loop = loop_new();
     metrics = metrics_new();
@@ -107,8 +99,7 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     (void)state;
     admin_free(admin);
     loop_free(loop);
@@ -116,15 +107,13 @@ static int teardown(void **state)
     return 0;
 }
 
-static void has(const char *answer, const char *text)
-{
+static void has(const char *answer, const char *text) {
     if (!strstr(answer, text)) {
         fail_msg("no \"%s\" in:\n%s", text, answer);
     }
 }
 
-static void serves_metrics_and_health(void **state)
-{
+static void serves_metrics_and_health(void **state) {
     (void)state;
     metric_set(metric_get(metrics, METRIC_GAUGE, "meshgate_x", "X.", NULL), 7);
     const char *a = ask("GET", "/metrics");
@@ -136,8 +125,7 @@ static void serves_metrics_and_health(void **state)
     has(a, "\r\n\r\nok\n");
 }
 
-static void readiness_says_why(void **state)
-{
+static void readiness_says_why(void **state) {
     (void)state;
     ready = false;
     has(ask("GET", "/readyz"), "HTTP/1.1 503 ");
@@ -147,8 +135,7 @@ static void readiness_says_why(void **state)
     has(client.answer, "\r\n\r\nok\n");
 }
 
-static void longest_prefix_wins(void **state)
-{
+static void longest_prefix_wins(void **state) {
     (void)state;
     has(ask("GET", "/api/v1/proxies?x=a%20b"), "\r\n\r\n[inner][][a b]");
     has(client.answer, "HTTP/1.1 202 ");
@@ -157,8 +144,7 @@ static void longest_prefix_wins(void **state)
     has(ask("GET", "/api/v1/proxiesX"), "[outer][/v1/proxiesX][none]");
 }
 
-static void unknown_paths_and_methods(void **state)
-{
+static void unknown_paths_and_methods(void **state) {
     (void)state;
     has(ask("GET", "/apis"), "HTTP/1.1 404 ");
     has(client.answer, "/metrics\n");
@@ -170,8 +156,7 @@ static void unknown_paths_and_methods(void **state)
     assert_null(strstr(client.answer, "ok\n"));
 }
 
-static void bad_addresses_are_named(void **state)
-{
+static void bad_addresses_are_named(void **state) {
     (void)state;
     static const char *const bad[] = {"localhost", "127.0.0.1:99999", "::1", "127.0.0.1:", "not an address:80"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -187,8 +172,7 @@ static void bad_addresses_are_named(void **state)
     has(err.text, "Address already in use");
 }
 
-static void listens_on_all_addresses(void **state)
-{
+static void listens_on_all_addresses(void **state) {
     (void)state;
     struct err err = {0};
     struct admin *first = admin;
@@ -200,8 +184,7 @@ static void listens_on_all_addresses(void **state)
     admin = first;
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(serves_metrics_and_health, setup, teardown),
         cmocka_unit_test_setup_teardown(readiness_says_why, setup, teardown),

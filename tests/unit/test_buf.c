@@ -3,8 +3,7 @@
 #include "cmocka_all.h"
 #include "lib/base/buf.h"
 
-static void grows_up_to_its_maximum(void **state)
-{
+static void grows_up_to_its_maximum(void **state) {
     (void)state;
     struct buf b;
     buf_init(&b, 100);
@@ -28,8 +27,7 @@ static void grows_up_to_its_maximum(void **state)
     buf_done(&b);
 }
 
-static void refuses_sizes_that_would_wrap(void **state)
-{
+static void refuses_sizes_that_would_wrap(void **state) {
     (void)state;
     struct buf b;
     buf_init(&b, 16);
@@ -39,8 +37,7 @@ static void refuses_sizes_that_would_wrap(void **state)
     buf_done(&b);
 }
 
-static void gives_its_memory_away(void **state)
-{
+static void gives_its_memory_away(void **state) {
     (void)state;
     struct buf b;
     buf_init(&b, 16);
@@ -57,8 +54,7 @@ static void gives_its_memory_away(void **state)
     buf_done(&b);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grows_up_to_its_maximum),
         cmocka_unit_test(refuses_sizes_that_would_wrap),

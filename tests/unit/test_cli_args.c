@@ -8,8 +8,7 @@ static struct args a;
 static struct err err;
 
 /* words: separated by one space */
-static bool parse(const char *words)
-{
+static bool parse(const char *words) {
     static char text[256];
     char *argv[16], *save = NULL;
     int argc = 0;
@@ -21,8 +20,7 @@ static bool parse(const char *words)
     return args_parse(&a, argc, argv, &err);
 }
 
-static void commands_and_names(void **state)
-{
+static void commands_and_names(void **state) {
     (void)state;
     unsetenv("MESHGATE_KUBECTL");
     assert_true(parse("x status"));
@@ -50,8 +48,7 @@ static void commands_and_names(void **state)
     assert_true(a.stuck);
 }
 
-static void help_and_version_need_nothing_else(void **state)
-{
+static void help_and_version_need_nothing_else(void **state) {
     (void)state;
     assert_true(parse("x --help"));
     assert_int_equal(a.command, COMMAND_HELP);
@@ -61,8 +58,7 @@ static void help_and_version_need_nothing_else(void **state)
     assert_int_equal(a.command, COMMAND_HELP);
 }
 
-static void wrong_usage_is_named(void **state)
-{
+static void wrong_usage_is_named(void **state) {
     (void)state;
     static const struct {
         const char *words, *text;
@@ -84,8 +80,7 @@ static void wrong_usage_is_named(void **state)
     }
 }
 
-static void names_cannot_leave_their_path(void **state)
-{
+static void names_cannot_leave_their_path(void **state) {
     (void)state;
     assert_true(args_name_ok("to-1.30"));
     static const char *const bad[] = {"", "a/b", "..", "-x", "a?b=c", "a%2f", "A", "a b"};
@@ -100,8 +95,7 @@ static void names_cannot_leave_their_path(void **state)
     assert_true(args_name_ok(text));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_and_names),
         cmocka_unit_test(help_and_version_need_nothing_else),

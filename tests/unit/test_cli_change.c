@@ -7,8 +7,7 @@
 static struct err err;
 
 /* Result of one change on this text; *after is the changed spec as text, to be freed. */
-static enum change_result change(change_fn fn, const char *upgrade, const char *arg, char **after)
-{
+static enum change_result change(change_fn fn, const char *upgrade, const char *arg, char **after) {
     err = (struct err){0};
     json_t *o = js_parse(upgrade, strlen(upgrade), 10000, &err);
     assert_non_null(o);
@@ -19,8 +18,7 @@ static enum change_result change(change_fn fn, const char *upgrade, const char *
     return r;
 }
 
-static void every_change(void **state)
-{
+static void every_change(void **state) {
     (void)state;
     static const struct {
         change_fn fn;
@@ -38,8 +36,8 @@ static void every_change(void **state)
          "{\"resumeHold\":4}"},
         {change_resume, NULL, "{\"spec\":{\"resumeHold\":4},\"status\":{\"hold\":{\"id\":4,\"active\":true}}}", CHANGE_NONE,
          "{\"resumeHold\":4}"},
-        {change_resume, NULL, "{\"spec\":{\"resumeHold\":3},\"status\":{\"hold\":{\"id\":4,\"active\":false}}}", CHANGE_NONE,
-         "{\"resumeHold\":3}"},
+        {change_resume, NULL, "{\"spec\":{\"resumeHold\":3},\"status\":{\"hold\":{\"id\":4,\"active\":false}}}",
+         CHANGE_NONE, "{\"resumeHold\":3}"},
         {change_approve, "w", "{\"spec\":{\"waves\":[{\"name\":\"w\"}]}}", CHANGE_MADE,
          "{\"waves\":[{\"name\":\"w\"}],\"approvedWaves\":[\"w\"]}"},
         {change_approve, "w", "{\"spec\":{\"waves\":[{\"name\":\"w\"}],\"approvedWaves\":[\"v\"]}}", CHANGE_MADE,
@@ -65,8 +63,7 @@ static void every_change(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_change)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

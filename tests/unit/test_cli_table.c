@@ -4,8 +4,7 @@
 #include "cli/table.h"
 #include "cmocka_all.h"
 
-static void columns_are_aligned(void **state)
-{
+static void columns_are_aligned(void **state) {
     (void)state;
     static const char *const heads[] = {"NAME", "N", "NOTE"};
     struct table t;
@@ -26,8 +25,7 @@ static void columns_are_aligned(void **state)
     table_done(&t);
 }
 
-static void a_row_cut_short_is_filled(void **state)
-{
+static void a_row_cut_short_is_filled(void **state) {
     (void)state;
     static const char *const heads[] = {"A", "B"};
     struct table t;
@@ -41,19 +39,18 @@ static void a_row_cut_short_is_filled(void **state)
     table_done(&t);
 }
 
-static void text_is_made_plain(void **state)
-{
+static void text_is_made_plain(void **state) {
     (void)state;
     struct buf b;
     buf_init(&b, 100);
-    plain_add(&b, "a\tb\r\nc\xff\xc2\x9b""1m\x7f\xe2\x86\x92");
+    plain_add(&b, "a\tb\r\nc\xff\xc2\x9b"
+                  "1m\x7f\xe2\x86\x92");
     plain_add(&b, NULL);
     assert_string_equal(b.p, "a b  c??1m?\xe2\x86\x92");
     buf_done(&b);
 }
 
-static void width_counts_characters(void **state)
-{
+static void width_counts_characters(void **state) {
     (void)state;
     const char *s = "a\xc3\xa9\xe2\x86\x92z";
     assert_int_equal(plain_width(s), 4);
@@ -64,8 +61,7 @@ static void width_counts_characters(void **state)
     assert_int_equal(plain_cut(s, 1, 9), 1);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(columns_are_aligned),
         cmocka_unit_test(a_row_cut_short_is_filled),

@@ -7,8 +7,7 @@
 
 enum { NOW = 1795417200 }; /* 2026-11-23T07:00:00Z in seconds */
 
-static json_t *parse(const char *text)
-{
+static json_t *parse(const char *text) {
     struct err err = {0};
     json_t *o = js_parse(text, strlen(text), 100000, &err);
     assert_string_equal(err.text, "");
@@ -26,8 +25,7 @@ static const char soaking[] =
     "{\"name\":\"b\",\"state\":\"Pending\",\"namespaces\":1,\"expected\":1},"
     "{\"name\":\"c\",\"state\":\"AwaitingApproval\",\"namespaces\":1,\"expected\":1}]}}";
 
-static void status_as_text(void **state)
-{
+static void status_as_text(void **state) {
     (void)state;
     json_t *u = parse(soaking);
     struct buf out;
@@ -53,8 +51,7 @@ static void status_as_text(void **state)
     json_decref(u);
 }
 
-static void doubt_is_never_done(void **state)
-{
+static void doubt_is_never_done(void **state) {
     (void)state;
     static const struct {
         const char *upgrade;
@@ -79,14 +76,13 @@ static void doubt_is_never_done(void **state)
     }
 }
 
-static void bars(void **state)
-{
+static void bars(void **state) {
     (void)state;
     static const struct {
         int64_t part, whole;
         const char *bar;
-    } rows[] = {{0, 0, "[----]"}, {1, 0, "[----]"}, {-1, 4, "[----]"}, {3, 4, "[###-]"}, {99, 100, "[###-]"},
-                {4, 4, "[####]"}, {9, 4, "[####]"}};
+    } rows[] = {{0, 0, "[----]"},    {1, 0, "[----]"}, {-1, 4, "[----]"}, {3, 4, "[###-]"},
+                {99, 100, "[###-]"}, {4, 4, "[####]"}, {9, 4, "[####]"}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct buf out;
         buf_init(&out, 100);
@@ -99,16 +95,15 @@ static void bars(void **state)
 static const char view[] =
     "{\"upgrade\":\"u\",\"proxies\":["
     "{\"namespace\":\"b\",\"pod\":\"2\",\"state\":\"Moved\"},{\"namespace\":\"b\",\"pod\":\"1\",\"state\":\"NotStarted\"},"
-    "{\"namespace\":\"a\",\"pod\":\"9\",\"state\":\"Stale\",\"reason\":\"AckOverdue\",\"since_ms\":61000,\"remedy\":\"look\"}]}";
+    "{\"namespace\":\"a\",\"pod\":\"9\",\"state\":\"Stale\",\"reason\":\"AckOverdue\",\"since_ms\":61000,\"remedy\":"
+    "\"look\"}]}";
 
 /* Pods of the selection, joined. */
-static void selects(struct proxies_filter f, const char *pods)
-{
+static void selects(struct proxies_filter f, const char *pods) {
     json_t *v = parse(view), *rows = proxies_view_select(v, &f), *p;
     char text[16] = "";
     size_t i;
-    json_array_foreach(rows, i, p)
-    {
+    json_array_foreach(rows, i, p) {
         strncat(text, js_text(p, "pod", NULL), sizeof(text) - strlen(text) - 1);
     }
     assert_string_equal(text, pods);
@@ -116,8 +111,7 @@ static void selects(struct proxies_filter f, const char *pods)
     json_decref(v);
 }
 
-static void proxies_are_selected_and_sorted(void **state)
-{
+static void proxies_are_selected_and_sorted(void **state) {
     (void)state;
     selects((struct proxies_filter){0}, "912");
     selects((struct proxies_filter){.stuck = true}, "9");
@@ -128,8 +122,7 @@ static void proxies_are_selected_and_sorted(void **state)
     selects((struct proxies_filter){.state = "moved-"}, "2");
 }
 
-static void proxies_as_text(void **state)
-{
+static void proxies_as_text(void **state) {
     (void)state;
     json_t *v = parse(view);
     struct proxies_filter f = {.stuck = true};
@@ -148,11 +141,12 @@ static void proxies_as_text(void **state)
     json_decref(v);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(status_as_text),  cmocka_unit_test(doubt_is_never_done),
-        cmocka_unit_test(bars),            cmocka_unit_test(proxies_are_selected_and_sorted),
+        cmocka_unit_test(status_as_text),
+        cmocka_unit_test(doubt_is_never_done),
+        cmocka_unit_test(bars),
+        cmocka_unit_test(proxies_are_selected_and_sorted),
         cmocka_unit_test(proxies_as_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,8 +3,7 @@
 #include "cmocka_all.h"
 #include "lib/base/err.h"
 
-static void sets_and_wraps(void **state)
-{
+static void sets_and_wraps(void **state) {
     (void)state;
     struct err e = {0};
     assert_false(err_set(&e, ERR_TIMEOUT, "no answer within %d s", 5));
@@ -16,8 +15,7 @@ static void sets_and_wraps(void **state)
     assert_false(err_wrap(NULL, "nobody listens"));
 }
 
-static void may_quote_itself(void **state)
-{
+static void may_quote_itself(void **state) {
     (void)state;
     struct err e = {0};
     err_set(&e, ERR_IO, "inner");
@@ -25,8 +23,7 @@ static void may_quote_itself(void **state)
     assert_string_equal(e.text, "outer: inner");
 }
 
-static void long_texts_are_cut(void **state)
-{
+static void long_texts_are_cut(void **state) {
     (void)state;
     char big[600];
     memset(big, 'x', sizeof(big) - 1);
@@ -41,15 +38,13 @@ static void long_texts_are_cut(void **state)
     assert_int_equal(strlen(e.text), sizeof(e.text) - 1);
 }
 
-static void codes_have_names(void **state)
-{
+static void codes_have_names(void **state) {
     (void)state;
     assert_string_equal(err_code_name(ERR_NOT_FOUND), "not found");
     assert_string_equal(err_code_name(ERR_IO), "io");
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sets_and_wraps),
         cmocka_unit_test(may_quote_itself),

@@ -4,14 +4,12 @@
 #include "cmocka_all.h"
 #include "lib/base/json.h"
 
-static json_t *parse(const char *text, struct err *err)
-{
+static json_t *parse(const char *text, struct err *err) {
     *err = (struct err){0};
     return js_parse(text, strlen(text), 1 << 20, err);
 }
 
-static void walks_paths(void **state)
-{
+static void walks_paths(void **state) {
     (void)state;
     struct err err;
     json_t *o = parse("{\"a\":{\"b\":\"text\",\"n\":7,\"t\":true,\"l\":[1]}}", &err);
@@ -34,8 +32,7 @@ static void walks_paths(void **state)
     json_decref(o);
 }
 
-static void refuses_what_is_not_strict(void **state)
-{
+static void refuses_what_is_not_strict(void **state) {
     (void)state;
     struct err err;
     assert_null(parse("{\"a\":1,\"a\":2}", &err));
@@ -48,8 +45,7 @@ static void refuses_what_is_not_strict(void **state)
     assert_int_equal(err.code, ERR_LIMIT);
 }
 
-static void refuses_deep_nesting(void **state)
-{
+static void refuses_deep_nesting(void **state) {
     (void)state;
     enum { DEPTH = 100000 };
     char *text = malloc(DEPTH);
@@ -61,8 +57,7 @@ static void refuses_deep_nesting(void **state)
     free(text);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(walks_paths),
         cmocka_unit_test(refuses_what_is_not_strict),

@@ -9,14 +9,12 @@
 static int pipe_[2];
 static char line[32768];
 
-static int64_t fixed_wall(void *ctx)
-{
+static int64_t fixed_wall(void *ctx) {
     (void)ctx;
     return 1795417200123;
 }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     (void)state;
     assert_int_equal(pipe(pipe_), 0);
     log_to_fd(pipe_[1]);
@@ -25,8 +23,7 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     (void)state;
     log_to_fd(STDERR_FILENO);
     close(pipe_[0]);
@@ -35,8 +32,7 @@ static int teardown(void **state)
 }
 
 /* What one log call wrote: exactly one line. */
-static json_t *written(void)
-{
+static json_t *written(void) {
     ssize_t n = read(pipe_[0], line, sizeof(line) - 1);
     assert_true(n > 0);
     line[n] = '\0';
@@ -48,8 +44,7 @@ static json_t *written(void)
     return o;
 }
 
-static void writes_one_object_a_line(void **state)
-{
+static void writes_one_object_a_line(void **state) {
     (void)state;
     log_warn("wave held", log_s("wave", "canary"), log_i("proxies", -3), log_b("auto", true), log_s("none", NULL));
     json_decref(written());
@@ -61,8 +56,7 @@ static void writes_one_object_a_line(void **state)
     json_decref(o);
 }
 
-static void below_the_level_nothing(void **state)
-{
+static void below_the_level_nothing(void **state) {
     (void)state;
     log_debug("not this", log_i("n", 1));
     log_error("this");
@@ -71,8 +65,7 @@ static void below_the_level_nothing(void **state)
     json_decref(o);
 }
 
-static void hostile_text_stays_json(void **state)
-{
+static void hostile_text_stays_json(void **state) {
     (void)state;
     log_info("peer said", log_s("text", "a\"b\\c\nd\te\x01\xff\xc3\xa9\xed\xa0\x80 \x1b[31m"));
     json_t *o = written();
@@ -82,8 +75,7 @@ static void hostile_text_stays_json(void **state)
     json_decref(o);
 }
 
-static void long_values_and_lines_are_cut(void **state)
-{
+static void long_values_and_lines_are_cut(void **state) {
     (void)state;
     char big[5000];
     memset(big, '\x01', sizeof(big) - 1); /* six bytes each when escaped */
@@ -96,8 +88,7 @@ static void long_values_and_lines_are_cut(void **state)
     json_decref(o);
 }
 
-static void levels_have_names(void **state)
-{
+static void levels_have_names(void **state) {
     (void)state;
     enum log_level l = LOG_INFO;
     assert_true(log_level_parse("error", &l));
@@ -106,8 +97,7 @@ static void levels_have_names(void **state)
     assert_false(log_level_parse(NULL, &l));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(writes_one_object_a_line, setup, teardown),
         cmocka_unit_test_setup_teardown(below_the_level_nothing, setup, teardown),

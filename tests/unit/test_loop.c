@@ -8,34 +8,29 @@ static struct loop *loop;
 static int fired[8], n_fired;
 static struct timer timers[3];
 
-static void stop(void *ctx)
-{
+static void stop(void *ctx) {
     fired[n_fired++] = *(int *)ctx;
     loop_stop(loop);
 }
 
-static void note(void *ctx)
-{
+static void note(void *ctx) {
     fired[n_fired++] = *(int *)ctx;
 }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     (void)state;
     loop = loop_new();
     n_fired = 0;
     return 0;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     (void)state;
     loop_free(loop);
     return 0;
 }
 
-static void timers_run_in_order(void **state)
-{
+static void timers_run_in_order(void **state) {
     (void)state;
     static int one = 1, two = 2, three = 3;
     struct sched *s = loop_sched(loop);
@@ -56,15 +51,13 @@ static void timers_run_in_order(void **state)
 
 static int spins;
 
-static void spin(void *ctx)
-{
+static void spin(void *ctx) {
     struct sched *s = ctx;
     spins++;
     timer_set(s, &timers[0], sched_now(s), spin, s);
 }
 
-static void a_timer_that_sets_itself_starves_nobody(void **state)
-{
+static void a_timer_that_sets_itself_starves_nobody(void **state) {
     (void)state;
     static int done = 9;
     struct sched *s = loop_sched(loop);
@@ -77,8 +70,7 @@ static void a_timer_that_sets_itself_starves_nobody(void **state)
     timer_cancel(s, &timers[0]);
 }
 
-static void poster(void *ctx)
-{
+static void poster(void *ctx) {
     static int values[] = {1, 2, 3};
     (void)ctx;
     loop_post(loop, note, &values[0]);
@@ -86,8 +78,7 @@ static void poster(void *ctx)
     loop_post(loop, stop, &values[2]);
 }
 
-static void other_threads_post(void **state)
-{
+static void other_threads_post(void **state) {
     (void)state;
     uv_thread_t t;
     assert_int_equal(uv_thread_create(&t, poster, NULL), 0);
@@ -98,16 +89,14 @@ static void other_threads_post(void **state)
     assert_int_equal(fired[2], 3);
 }
 
-static void posts_left_over_are_dropped(void **state)
-{
+static void posts_left_over_are_dropped(void **state) {
     (void)state;
     static int value = 1;
     loop_post(loop, note, &value);
     assert_int_equal(n_fired, 0); /* teardown frees it: seen by the leak checker */
 }
 
-static void stop_signal_arrives_on_the_loop(void **state)
-{
+static void stop_signal_arrives_on_the_loop(void **state) {
     (void)state;
     static int value = 15;
     loop_on_stop_signal(loop, stop, &value);
@@ -119,8 +108,7 @@ static void stop_signal_arrives_on_the_loop(void **state)
     assert_int_equal(n_fired, 2);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(timers_run_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(a_timer_that_sets_itself_starves_nobody, setup, teardown),

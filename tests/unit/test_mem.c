@@ -4,8 +4,7 @@
 #include "cmocka_all.h"
 #include "lib/base/mem.h"
 
-static void gives_zeroed_memory(void **state)
-{
+static void gives_zeroed_memory(void **state) {
     (void)state;
     unsigned char *p = mem_alloc(64);
     for (int i = 0; i < 64; i++) {
@@ -20,8 +19,7 @@ static void gives_zeroed_memory(void **state)
     free(none);
 }
 
-static void copies_strings(void **state)
-{
+static void copies_strings(void **state) {
     (void)state;
     assert_null(mem_dup(NULL));
     char *s = mem_printf("%s/%d", "shop", 3);
@@ -32,8 +30,7 @@ static void copies_strings(void **state)
     assert_null(s);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(gives_zeroed_memory), cmocka_unit_test(copies_strings)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

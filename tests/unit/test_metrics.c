@@ -4,8 +4,7 @@
 #include "cmocka_all.h"
 #include "lib/base/metrics.h"
 
-static void writes_the_text_format(void **state)
-{
+static void writes_the_text_format(void **state) {
     (void)state;
     struct metrics *m = metrics_new();
     struct buf labels, out;
@@ -29,8 +28,7 @@ static void writes_the_text_format(void **state)
     metrics_free(m);
 }
 
-static void series_are_made_once(void **state)
-{
+static void series_are_made_once(void **state) {
     (void)state;
     struct metrics *m = metrics_new();
     struct metric *first[40];
@@ -56,8 +54,7 @@ static void series_are_made_once(void **state)
     metrics_free(m);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(writes_the_text_format), cmocka_unit_test(series_are_made_once)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

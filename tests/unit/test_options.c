@@ -13,16 +13,37 @@ struct opts {
 
 static const struct option_def defs[] = {
     {.type = OPTION_SECTION, .help = "Gate"},
-    {.type = OPTION_STRING, .name = "gate-address", .env = "TEST_GATE_ADDRESS", .offset = offsetof(struct opts, address),
-     .arg = "HOST:PORT", .help = "where the gate listens", .required = true},
-    {.type = OPTION_STRING, .name = "token-file", .offset = offsetof(struct opts, token), .def = "/var/run/token",
-     .arg = "FILE", .help = "token of the service account"},
+    {.type = OPTION_STRING,
+     .name = "gate-address",
+     .env = "TEST_GATE_ADDRESS",
+     .offset = offsetof(struct opts, address),
+     .arg = "HOST:PORT",
+     .help = "where the gate listens",
+     .required = true},
+    {.type = OPTION_STRING,
+     .name = "token-file",
+     .offset = offsetof(struct opts, token),
+     .def = "/var/run/token",
+     .arg = "FILE",
+     .help = "token of the service account"},
     {.type = OPTION_SECTION, .help = "Other"},
     {.type = OPTION_BOOL, .name = "verbose", .offset = offsetof(struct opts, verbose), .help = "say more", .letter = 'v'},
-    {.type = OPTION_INT, .name = "count", .offset = offsetof(struct opts, count), .def = "3", .help = "how many", .letter = 'c',
-     .min = 1, .max = 10},
-    {.type = OPTION_DURATION, .name = "period", .offset = offsetof(struct opts, period), .def = "10s", .env = "TEST_PERIOD",
-     .help = "time between two looks", .min = 100, .max = 3600000},
+    {.type = OPTION_INT,
+     .name = "count",
+     .offset = offsetof(struct opts, count),
+     .def = "3",
+     .help = "how many",
+     .letter = 'c',
+     .min = 1,
+     .max = 10},
+    {.type = OPTION_DURATION,
+     .name = "period",
+     .offset = offsetof(struct opts, period),
+     .def = "10s",
+     .env = "TEST_PERIOD",
+     .help = "time between two looks",
+     .min = 100,
+     .max = 3600000},
     {0},
 };
 
@@ -31,8 +52,7 @@ static struct err err;
 static const char *args[3];
 static size_t n_args;
 
-static enum options_result parse(const char *a, const char *b, const char *c, const char *d)
-{
+static enum options_result parse(const char *a, const char *b, const char *c, const char *d) {
     static char store[4][64];
     char *argv[5] = {store[0]};
     const char *in[] = {a, b, c, d};
@@ -50,16 +70,14 @@ static enum options_result parse(const char *a, const char *b, const char *c, co
     return options_parse(defs, &o, argc, argv, args, 3, &n_args, &err);
 }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     (void)state;
     unsetenv("TEST_GATE_ADDRESS");
     unsetenv("TEST_PERIOD");
     return 0;
 }
 
-static void flag_before_environment_before_default(void **state)
-{
+static void flag_before_environment_before_default(void **state) {
     (void)state;
     assert_int_equal(parse("--gate-address", "a:1", NULL, NULL), OPTIONS_OK);
     assert_string_equal(o.address, "a:1");
@@ -80,8 +98,7 @@ static void flag_before_environment_before_default(void **state)
     assert_int_equal(parse("--help", NULL, NULL, NULL), OPTIONS_HELP);
 }
 
-static void forms_of_flags(void **state)
-{
+static void forms_of_flags(void **state) {
     (void)state;
     setenv("TEST_GATE_ADDRESS", "env:2", 1);
     assert_int_equal(parse("-v", "-c4", "one", "two"), OPTIONS_OK);
@@ -100,18 +117,16 @@ static void forms_of_flags(void **state)
     assert_int_equal(parse("--version", NULL, NULL, NULL), OPTIONS_VERSION);
 }
 
-static void bad(const char *a, const char *b, const char *text)
-{
+static void bad(const char *a, const char *b, const char *text) {
     assert_int_equal(parse(a, b, NULL, NULL), OPTIONS_BAD);
     if (!strstr(err.text, text)) {
         fail_msg("\"%s\" does not contain \"%s\"", err.text, text);
     }
 }
 
-static void errors_say_what_is_allowed(void **state)
-{
+static void errors_say_what_is_allowed(void **state) {
     (void)state;
-    bad(NULL, NULL, "--gate-address HOST:PORT is required");
+    bad(NULL, NULL, "--gate-address HOST:PORT is required (or environment variable TEST_GATE_ADDRESS): where");
     setenv("TEST_GATE_ADDRESS", "env:2", 1);
     bad("--cuont=3", NULL, "unknown flag --cuont; did you mean --count?");
     bad("--completely-different", NULL, "--help lists all");
@@ -126,8 +141,7 @@ static void errors_say_what_is_allowed(void **state)
     assert_string_equal(err.text, "unexpected argument \"4\"");
 }
 
-static void help_is_aligned(void **state)
-{
+static void help_is_aligned(void **state) {
     (void)state;
     int p[2];
     assert_int_equal(pipe(p), 0);
@@ -147,8 +161,7 @@ static void help_is_aligned(void **state)
                               "      --period DURATION         time between two looks (default 10s) [$TEST_PERIOD]\n");
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(flag_before_environment_before_default, setup),
         cmocka_unit_test_setup(forms_of_flags, setup),

@@ -16,8 +16,7 @@ struct item {
     struct timer *kill;
 };
 
-static void fire(void *ctx)
-{
+static void fire(void *ctx) {
     struct item *x = ctx;
     assert_false(timer_is_set(&x->t));
     when[n_fired] = sched_now(sched);
@@ -30,8 +29,7 @@ static void fire(void *ctx)
     }
 }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     (void)state;
     clock_ = vclock_new(1700000000000);
     sched = vclock_sched(clock_);
@@ -39,15 +37,13 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     (void)state;
     vclock_free(clock_);
     return 0;
 }
 
-static void runs_in_order_of_time_then_of_setting(void **state)
-{
+static void runs_in_order_of_time_then_of_setting(void **state) {
     (void)state;
     struct item a = {.id = 1}, b = {.id = 2}, c = {.id = 3}, d = {.id = 4};
     timer_set(sched, &a.t, 300, fire, &a);
@@ -66,8 +62,7 @@ static void runs_in_order_of_time_then_of_setting(void **state)
     assert_int_equal(vclock_next(clock_), -1);
 }
 
-static void time_jumps_and_wall_follows(void **state)
-{
+static void time_jumps_and_wall_follows(void **state) {
     (void)state;
     assert_true(sched_now(sched) > 0);
     assert_int_equal(sched_wall(sched), 1700000000000);
@@ -79,8 +74,7 @@ static void time_jumps_and_wall_follows(void **state)
     assert_int_equal(sched_now(sched), start + 5000);
 }
 
-static void set_again_replaces_and_late_fires_now(void **state)
-{
+static void set_again_replaces_and_late_fires_now(void **state) {
     (void)state;
     struct item a = {.id = 1};
     timer_set(sched, &a.t, 100, fire, &a);
@@ -94,8 +88,7 @@ static void set_again_replaces_and_late_fires_now(void **state)
     assert_int_equal(when[0], 999);
 }
 
-static void timers_set_and_cancel_timers(void **state)
-{
+static void timers_set_and_cancel_timers(void **state) {
     (void)state;
     struct item b = {.id = 2};
     struct item a = {.id = 1, .again_ms = 10, .kill = &b.t};
@@ -110,8 +103,7 @@ static void timers_set_and_cancel_timers(void **state)
     assert_int_equal(vclock_next(clock_), -1);
 }
 
-static void many_timers_stay_sorted(void **state)
-{
+static void many_timers_stay_sorted(void **state) {
     (void)state;
     enum { N = 3000 };
     static struct item items[N];
@@ -133,8 +125,7 @@ static void many_timers_stay_sorted(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(runs_in_order_of_time_then_of_setting, setup, teardown),
         cmocka_unit_test_setup_teardown(time_jumps_and_wall_follows, setup, teardown),
