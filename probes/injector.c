@@ -29,13 +29,11 @@ struct injectors {
     struct configuration *first; /* sorted by name: the order in which the API server calls them */
 };
 
-struct injectors *injectors_new(void)
-{
+struct injectors *injectors_new(void) {
     return mem_alloc(sizeof(struct injectors));
 }
 
-static void configuration_free(struct configuration *c)
-{
+static void configuration_free(struct configuration *c) {
     for (size_t i = 0; i < c->n_hooks; i++) {
         json_decref(c->hooks[i].namespace_selector);
         json_decref(c->hooks[i].object_selector);
@@ -47,8 +45,7 @@ static void configuration_free(struct configuration *c)
     free(c);
 }
 
-void injectors_free(struct injectors *x)
-{
+void injectors_free(struct injectors *x) {
     if (x == NULL) {
         return;
     }
@@ -60,8 +57,7 @@ void injectors_free(struct injectors *x)
     free(x);
 }
 
-void injectors_remove(struct injectors *x, const char *name)
-{
+void injectors_remove(struct injectors *x, const char *name) {
     for (struct configuration **at = &x->first; *at != NULL; at = &(*at)->next) {
         if (strcmp((*at)->name, name) == 0) {
             struct configuration *c = *at;
@@ -73,8 +69,7 @@ void injectors_remove(struct injectors *x, const char *name)
 }
 
 /* Is one of `words` in the list of strings? */
-static bool lists(const json_t *list, const char *const *words)
-{
+static bool lists(const json_t *list, const char *const *words) {
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *s = json_string_value(json_array_get(list, i));
         for (size_t k = 0; s != NULL && words[k] != NULL; k++) {
@@ -86,8 +81,7 @@ static bool lists(const json_t *list, const char *const *words)
     return false;
 }
 
-static bool acts_on_new_pods(const json_t *webhook)
-{
+static bool acts_on_new_pods(const json_t *webhook) {
     static const char *const operations[] = {"CREATE", "*", NULL}, *const groups[] = {"", "*", NULL},
                              *const versions[] = {"v1", "*", NULL}, *const resources[] = {"pods", "*", "*/*", NULL};
     const json_t *rules = json_object_get(webhook, "rules");
@@ -102,21 +96,18 @@ static bool acts_on_new_pods(const json_t *webhook)
     return false;
 }
 
-static bool is_istios(const json_t *webhook)
-{
+static bool is_istios(const json_t *webhook) {
     static const char suffix[] = "istio.io";
     const char *name = js_text(webhook, "name", NULL);
     size_t len = strlen(name), want = sizeof(suffix) - 1;
     return len >= want && strcmp(name + len - want, suffix) == 0;
 }
 
-static json_t *copy(const json_t *o)
-{
+static json_t *copy(const json_t *o) {
     return o == NULL || json_is_null(o) ? NULL : json_deep_copy(o);
 }
 
-static void add_hook(struct configuration *c, const json_t *webhook)
-{
+static void add_hook(struct configuration *c, const json_t *webhook) {
     if (c->n_hooks == MAX_HOOKS) {
         c->too_many = true;
         return;
@@ -132,8 +123,7 @@ static void add_hook(struct configuration *c, const json_t *webhook)
     };
 }
 
-static void insert(struct injectors *x, struct configuration *c)
-{
+static void insert(struct injectors *x, struct configuration *c) {
     struct configuration **at = &x->first;
     while (*at != NULL && strcmp((*at)->name, c->name) < 0) {
         at = &(*at)->next;
@@ -142,8 +132,7 @@ static void insert(struct injectors *x, struct configuration *c)
     *at = c;
 }
 
-bool injectors_put(struct injectors *x, const json_t *configuration)
-{
+bool injectors_put(struct injectors *x, const json_t *configuration) {
     const char *name = js_str(configuration, "metadata", "name", NULL);
     if (name == NULL) {
         return false;
@@ -169,8 +158,7 @@ bool injectors_put(struct injectors *x, const json_t *configuration)
     return true;
 }
 
-static int configuration_matches(const struct configuration *c, const json_t *namespace_labels, const json_t *pod_labels)
-{
+static int configuration_matches(const struct configuration *c, const json_t *namespace_labels, const json_t *pod_labels) {
     int matched = c->too_many ? -1 : 0;
     for (size_t i = 0; i < c->n_hooks && matched >= 0; i++) {
         const struct hook *h = &c->hooks[i];
@@ -184,16 +172,14 @@ static int configuration_matches(const struct configuration *c, const json_t *na
     return matched;
 }
 
-static bool same_control_plane(const struct configuration *a, const struct configuration *b)
-{
+static bool same_control_plane(const struct configuration *a, const struct configuration *b) {
     const char *in_a = a->service_namespace != NULL ? a->service_namespace : "";
     const char *in_b = b->service_namespace != NULL ? b->service_namespace : "";
     return strcmp(a->revision, b->revision) == 0 && strcmp(in_a, in_b) == 0;
 }
 
 /* The API server gives each namespace a label with its name; objects that never went through one may lack it. */
-static json_t *with_name(const char *namespace_, const json_t *labels)
-{
+static json_t *with_name(const char *namespace_, const json_t *labels) {
     json_t *all = labels != NULL ? json_copy((json_t *)(uintptr_t)labels) : json_object();
     if (json_object_get(all, "kubernetes.io/metadata.name") == NULL && namespace_[0] != '\0') {
         json_object_set_new(all, "kubernetes.io/metadata.name", json_string(namespace_));
@@ -202,8 +188,7 @@ static json_t *with_name(const char *namespace_, const json_t *labels)
 }
 
 enum injector_result injectors_for(const struct injectors *x, const char *namespace_, const json_t *namespace_labels,
-                                   const json_t *pod_labels, const char **revision)
-{
+                                   const json_t *pod_labels, const char **revision) {
     json_t *labels = with_name(namespace_, namespace_labels);
     const struct configuration *found = NULL;
     enum injector_result result = INJECTOR_NONE;
@@ -226,8 +211,8 @@ enum injector_result injectors_for(const struct injectors *x, const char *namesp
     return result;
 }
 
-bool injector_opted_out(const char *namespace_, const json_t *pod_labels, const json_t *pod_annotations, bool host_network)
-{
+bool injector_opted_out(const char *namespace_, const json_t *pod_labels, const json_t *pod_annotations,
+                        bool host_network) {
     static const char *const system[] = {"kube-system", "kube-public", "kube-node-lease", "local-path-storage"};
     for (size_t i = 0; i < sizeof(system) / sizeof(system[0]); i++) {
         if (strcmp(namespace_, system[i]) == 0) {
@@ -242,8 +227,7 @@ bool injector_opted_out(const char *namespace_, const json_t *pod_labels, const 
     return host_network || (value != NULL && strcmp(value, "false") == 0);
 }
 
-const char *injectors_resolve(const struct injectors *x, const char *revision_or_tag)
-{
+const char *injectors_resolve(const struct injectors *x, const char *revision_or_tag) {
     json_t *labels = json_pack("{s:s}", "istio.io/rev", revision_or_tag);
     const char *revision = NULL;
     if (labels != NULL) {
@@ -253,11 +237,11 @@ const char *injectors_resolve(const struct injectors *x, const char *revision_or
     return revision;
 }
 
-bool injectors_service(const struct injectors *x, const char *revision, const char **service, const char **namespace_)
-{
+bool injectors_service(const struct injectors *x, const char *revision, const char **service, const char **namespace_) {
     const struct configuration *found = NULL;
     for (const struct configuration *c = x->first; c != NULL; c = c->next) {
-        bool usable = c->revision != NULL && strcmp(c->revision, revision) == 0 && c->service != NULL && c->service_namespace != NULL;
+        bool usable =
+            c->revision != NULL && strcmp(c->revision, revision) == 0 && c->service != NULL && c->service_namespace != NULL;
         if (usable && (found == NULL || (found->tag && !c->tag))) {
             found = c;
         }

@@ -3,11 +3,11 @@
  * name ends in "istio.io" that act on CREATE of pods, namespaceSelector and objectSelector, never label equality alone
  * (protocol dossier 5.1, 5.2; istiod-facts 4).
  *
- * Several webhooks that match count by who they call: those of one revision in one Istio namespace are one injector, because
- * istiod takes its own earlier injection out of a pod before it injects again, so the outcome is the same once or twice (a
- * tag next to the revision that it points to). Different revisions, or equal names in different Istio namespaces, are
- * INJECTOR_SEVERAL: the last one called wins, and nobody meant that. matchPolicy, timeouts and failurePolicy play no part.
- * Istio's charts (1.29, 1.30) use no matchConditions: a webhook that matches and has some is INJECTOR_UNKNOWN.
+ * Several webhooks that match count by who they call: those of one revision in one Istio namespace are one injector,
+ * because istiod takes its own earlier injection out of a pod before it injects again, so the outcome is the same once or
+ * twice (a tag next to the revision that it points to). Different revisions, or equal names in different Istio namespaces,
+ * are INJECTOR_SEVERAL: the last one called wins, and nobody meant that. matchPolicy, timeouts and failurePolicy play no
+ * part. Istio's charts (1.29, 1.30) use no matchConditions: a webhook that matches and has some is INJECTOR_UNKNOWN.
  */
 #pragma once
 
@@ -18,10 +18,10 @@
 struct injectors;
 
 enum injector_result {
-    INJECTOR_UNKNOWN,   /* a selector or matchConditions of a form that is not evaluated, or a webhook without a revision */
-    INJECTOR_NONE,      /* no webhook matches */
+    INJECTOR_UNKNOWN, /* a selector or matchConditions of a form that is not evaluated, or a webhook without a revision */
+    INJECTOR_NONE,    /* no webhook matches */
     INJECTOR_ONE,
-    INJECTOR_SEVERAL,   /* webhooks of different control planes match: double injection */
+    INJECTOR_SEVERAL, /* webhooks of different control planes match: double injection */
 };
 
 struct injectors *injectors_new(void);

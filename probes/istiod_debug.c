@@ -30,13 +30,11 @@ static const struct {
     [XDS_OTHER] = {"OTHER", ""},
 };
 
-const char *xds_type_name(enum xds_type t)
-{
+const char *xds_type_name(enum xds_type t) {
     return t < XDS_TYPES ? type_table[t].name : "OTHER";
 }
 
-enum xds_type xds_type_of_url(const char *type_url)
-{
+enum xds_type xds_type_of_url(const char *type_url) {
     if (strcmp(type_url, "type.googleapis.com/istio.workload.Workload") == 0) {
         return XDS_WDS;
     }
@@ -48,8 +46,7 @@ enum xds_type xds_type_of_url(const char *type_url)
     return XDS_OTHER;
 }
 
-void istiod_nonce_version(const char *nonce, char *out, size_t cap)
-{
+void istiod_nonce_version(const char *nonce, char *out, size_t cap) {
     size_t len = strlen(nonce);
     if (len <= NONCE_UUID || len - NONCE_UUID >= cap) {
         out[0] = '\0';
@@ -60,8 +57,7 @@ void istiod_nonce_version(const char *nonce, char *out, size_t cap)
 }
 
 /* Go's zero time, year 1, stands for never. */
-static bool time_ms(const char *s, int64_t *out)
-{
+static bool time_ms(const char *s, int64_t *out) {
     if (s[0] == '\0' || strncmp(s, "0001-01-01T", 11) == 0) {
         *out = 0;
         return true;
@@ -70,8 +66,7 @@ static bool time_ms(const char *s, int64_t *out)
 }
 
 /* istiod says no in plain text, without a status. */
-static bool refusal(const struct piece *body, size_t n, struct err *err)
-{
+static bool refusal(const struct piece *body, size_t n, struct err *err) {
     char text[161];
     size_t len = 0;
     for (size_t i = 0; i < n; i++) {
@@ -98,8 +93,7 @@ struct reading {
     int64_t count, said;
 };
 
-static bool one_element(struct reading *r, struct err *err)
-{
+static bool one_element(struct reading *r, struct err *err) {
     uint64_t at = r->cut.offset;
     if (!json_cut_value(&r->cut, err)) {
         return false;
@@ -117,8 +111,7 @@ static bool one_element(struct reading *r, struct err *err)
     return ok || err_wrap(err, "entry %lld", (long long)r->count);
 }
 
-static bool array(struct reading *r, struct err *err)
-{
+static bool array(struct reading *r, struct err *err) {
     if (!json_cut_take(&r->cut, '[', err)) {
         return false;
     }
@@ -138,8 +131,7 @@ static bool array(struct reading *r, struct err *err)
     }
 }
 
-static bool member(struct reading *r, struct err *err)
-{
+static bool member(struct reading *r, struct err *err) {
     if (json_cut_peek(&r->cut) != '"') {
         return json_cut_take(&r->cut, '"', err);
     }
@@ -163,8 +155,7 @@ static bool member(struct reading *r, struct err *err)
     return true;
 }
 
-static bool object(struct reading *r, struct err *err)
-{
+static bool object(struct reading *r, struct err *err) {
     if (!json_cut_take(&r->cut, '{', err)) {
         return false;
     }
@@ -183,13 +174,13 @@ static bool object(struct reading *r, struct err *err)
         return false;
     }
     if (r->said != r->count) {
-        return err_set(err, ERR_PROTOCOL, "istiod says %lld clients and lists %lld", (long long)r->said, (long long)r->count);
+        return err_set(err, ERR_PROTOCOL, "istiod says %lld clients and lists %lld", (long long)r->said,
+                       (long long)r->count);
     }
     return true;
 }
 
-static int64_t answer(struct reading *r, const struct piece *body, size_t n, bool is_object, struct err *err)
-{
+static int64_t answer(struct reading *r, const struct piece *body, size_t n, bool is_object, struct err *err) {
     json_cut_init(&r->cut, body, n);
     int first = json_cut_peek(&r->cut);
     bool ok;
@@ -202,16 +193,14 @@ static int64_t answer(struct reading *r, const struct piece *body, size_t n, boo
     return ok ? r->count : -1;
 }
 
-static void without_counter(const char *connection, char *out, size_t cap)
-{
+static void without_counter(const char *connection, char *out, size_t cap) {
     const char *dash = strrchr(connection, '-');
     int n = dash != NULL ? (int)(dash - connection) : (int)strlen(connection);
     snprintf(out, cap, "%.*s", n, connection);
 }
 
 /* "IP:PORT" or "[IP]:PORT"; a bare address stays as it is. */
-static void without_port(const char *peer, char *out, size_t cap)
-{
+static void without_port(const char *peer, char *out, size_t cap) {
     const char *colon = strrchr(peer, ':');
     size_t n = strlen(peer);
     if (peer[0] == '[') {
@@ -223,8 +212,7 @@ static void without_port(const char *peer, char *out, size_t cap)
     snprintf(out, cap, "%.*s", (int)(n < cap ? n : cap - 1), peer);
 }
 
-static bool connection(struct reading *r, const json_t *o, struct err *err)
-{
+static bool connection(struct reading *r, const json_t *o, struct err *err) {
     char id[512], address[64];
     struct conn_seen c = {.id = id, .address = address, .connection = js_str(o, "connectionId", NULL)};
     if (c.connection == NULL || c.connection[0] == '\0' || strlen(c.connection) >= sizeof(id)) {
@@ -239,14 +227,12 @@ static bool connection(struct reading *r, const json_t *o, struct err *err)
     return true;
 }
 
-static bool settled(const struct type_seen *t)
-{
+static bool settled(const struct type_seen *t) {
     return t->error == NULL && strcmp(t->sent, t->acked) == 0;
 }
 
 /* When the table is full, a type with something to say takes the place of one that is in order. */
-static void add_type(struct sync_seen *s, const struct type_seen *t)
-{
+static void add_type(struct sync_seen *s, const struct type_seen *t) {
     size_t cap = sizeof(s->types) / sizeof(s->types[0]);
     if (s->n_types < cap) {
         s->types[s->n_types++] = *t;
@@ -260,8 +246,7 @@ static void add_type(struct sync_seen *s, const struct type_seen *t)
     }
 }
 
-static bool types_by_url(struct sync_seen *s, json_t *resources, struct err *err)
-{
+static bool types_by_url(struct sync_seen *s, json_t *resources, struct err *err) {
     const char *url;
     json_t *w;
     json_object_foreach(resources, url, w) {
@@ -281,26 +266,27 @@ static bool types_by_url(struct sync_seen *s, json_t *resources, struct err *err
 }
 
 /* istiod before 1.23: five fixed pairs, no times, no errors; what is absent was never sent. */
-static void types_flat(struct sync_seen *s, const json_t *o)
-{
+static void types_flat(struct sync_seen *s, const json_t *o) {
     static const struct {
         enum xds_type type;
         const char *sent, *acked;
     } flat[] = {
-        {XDS_CDS, "cluster_sent", "cluster_acked"},   {XDS_LDS, "listener_sent", "listener_acked"},
-        {XDS_RDS, "route_sent", "route_acked"},       {XDS_EDS, "endpoint_sent", "endpoint_acked"},
+        {XDS_CDS, "cluster_sent", "cluster_acked"},
+        {XDS_LDS, "listener_sent", "listener_acked"},
+        {XDS_RDS, "route_sent", "route_acked"},
+        {XDS_EDS, "endpoint_sent", "endpoint_acked"},
         {XDS_ECDS, "extensionconfig_sent", "extensionconfig_acked"},
     };
     for (size_t i = 0; i < sizeof(flat) / sizeof(flat[0]); i++) {
-        struct type_seen t = {.type = flat[i].type, .sent = js_text(o, flat[i].sent, NULL), .acked = js_text(o, flat[i].acked, NULL)};
+        struct type_seen t = {
+            .type = flat[i].type, .sent = js_text(o, flat[i].sent, NULL), .acked = js_text(o, flat[i].acked, NULL)};
         if (t.sent[0] != '\0') {
             add_type(s, &t);
         }
     }
 }
 
-static bool sync_entry(struct reading *r, const json_t *o, struct err *err)
-{
+static bool sync_entry(struct reading *r, const json_t *o, struct err *err) {
     struct sync_seen s = {
         .id = js_str(o, "proxy", NULL),
         .proxy_type = js_text(o, "proxy_type", NULL),
@@ -322,15 +308,13 @@ static bool sync_entry(struct reading *r, const json_t *o, struct err *err)
 }
 
 int64_t istiod_connections(const struct piece *body, size_t n, void (*fn)(void *ctx, const struct conn_seen *c), void *ctx,
-                           struct err *err)
-{
+                           struct err *err) {
     struct reading r = {.element = connection, .on_connection = fn, .ctx = ctx};
     return answer(&r, body, n, true, err);
 }
 
 int64_t istiod_syncz(const struct piece *body, size_t n, void (*fn)(void *ctx, const struct sync_seen *s), void *ctx,
-                     struct err *err)
-{
+                     struct err *err) {
     struct reading r = {.element = sync_entry, .on_sync = fn, .ctx = ctx};
     return answer(&r, body, n, false, err);
 }

@@ -9,32 +9,45 @@
 
 /* One entry of `connections`. Strings are borrowed for the callback. */
 struct conn_seen {
-    const char *id;            /* POD.NAMESPACE, the counter taken off */
-    const char *connection;    /* with the counter */
-    int64_t connected_at_ms;   /* istiod's wall clock */
-    const char *address;       /* peer IP, port taken off */
+    const char *id;          /* POD.NAMESPACE, the counter taken off */
+    const char *connection;  /* with the counter */
+    int64_t connected_at_ms; /* istiod's wall clock */
+    const char *address;     /* peer IP, port taken off */
 };
 
-enum xds_type { XDS_CDS, XDS_LDS, XDS_EDS, XDS_RDS, XDS_ECDS, XDS_SDS, XDS_NDS, XDS_PCDS, XDS_WDS, XDS_WADS, XDS_OTHER, XDS_TYPES };
+enum xds_type {
+    XDS_CDS,
+    XDS_LDS,
+    XDS_EDS,
+    XDS_RDS,
+    XDS_ECDS,
+    XDS_SDS,
+    XDS_NDS,
+    XDS_PCDS,
+    XDS_WDS,
+    XDS_WADS,
+    XDS_OTHER,
+    XDS_TYPES
+};
 const char *xds_type_name(enum xds_type t); /* "CDS" ... */
 enum xds_type xds_type_of_url(const char *type_url);
 
 struct type_seen {
     enum xds_type type;
-    const char *sent, *acked;  /* nonces, "" = never */
-    int64_t sent_at_ms;        /* last send (not the last ACK: istiod-facts 3.1); 0 never */
-    const char *error;         /* text of the standing rejection, NULL none */
+    const char *sent, *acked; /* nonces, "" = never */
+    int64_t sent_at_ms;       /* last send (not the last ACK: istiod-facts 3.1); 0 never */
+    const char *error;        /* text of the standing rejection, NULL none */
 };
 
 /* One entry of `syncz`. */
 struct sync_seen {
-    const char *id;            /* POD.NAMESPACE */
-    const char *proxy_type;    /* "" before 1.18 */
+    const char *id;         /* POD.NAMESPACE */
+    const char *proxy_type; /* "" before 1.18 */
     const char *istio_version;
     const char *cluster;
     struct type_seen types[24];
     size_t n_types;
-    bool has_types;            /* false: a client without watches (a reader such as we), to be left out */
+    bool has_types; /* false: a client without watches (a reader such as we), to be left out */
 };
 
 /*

@@ -2,20 +2,17 @@
 
 #include <string.h>
 
-void json_cut_init(struct json_cut *c, const struct piece *pieces, size_t n)
-{
+void json_cut_init(struct json_cut *c, const struct piece *pieces, size_t n) {
     *c = (struct json_cut){.pieces = pieces, .n = n};
     buf_init(&c->value, JSON_CUT_MAX_VALUE);
 }
 
-void json_cut_done(struct json_cut *c)
-{
+void json_cut_done(struct json_cut *c) {
     buf_done(&c->value);
 }
 
 /* The bytes that lie together from here on; 0 at the end. */
-static size_t run(struct json_cut *c, const char **out)
-{
+static size_t run(struct json_cut *c, const char **out) {
     while (c->i < c->n && c->at == c->pieces[c->i].len) {
         c->i++;
         c->at = 0;
@@ -27,19 +24,16 @@ static size_t run(struct json_cut *c, const char **out)
     return c->pieces[c->i].len - c->at;
 }
 
-static void skip(struct json_cut *c, size_t n)
-{
+static void skip(struct json_cut *c, size_t n) {
     c->at += n;
     c->offset += n;
 }
 
-static bool is_space(char ch)
-{
+static bool is_space(char ch) {
     return ch == ' ' || ch == '\t' || ch == '\n' || ch == '\r';
 }
 
-int json_cut_peek(struct json_cut *c)
-{
+int json_cut_peek(struct json_cut *c) {
     const char *p = NULL;
     while (run(c, &p) > 0) {
         if (!is_space(*p)) {
@@ -50,13 +44,11 @@ int json_cut_peek(struct json_cut *c)
     return -1;
 }
 
-static bool cut_off(const struct json_cut *c, struct err *err)
-{
+static bool cut_off(const struct json_cut *c, struct err *err) {
     return err_set(err, ERR_PROTOCOL, "the answer ends in the middle, after %llu bytes", (unsigned long long)c->offset);
 }
 
-bool json_cut_take(struct json_cut *c, char want, struct err *err)
-{
+bool json_cut_take(struct json_cut *c, char want, struct err *err) {
     int got = json_cut_peek(c);
     if (got < 0) {
         return cut_off(c, err);
@@ -75,8 +67,7 @@ struct scan {
 };
 
 /* Bytes of p that belong to the value; *end when the value is complete with them. */
-static size_t scan_run(struct scan *s, const char *p, size_t n, bool *end)
-{
+static size_t scan_run(struct scan *s, const char *p, size_t n, bool *end) {
     *end = false;
     for (size_t k = 0; k < n; k++) {
         char ch = p[k];
@@ -107,8 +98,7 @@ static size_t scan_run(struct scan *s, const char *p, size_t n, bool *end)
     return n;
 }
 
-bool json_cut_value(struct json_cut *c, struct err *err)
-{
+bool json_cut_value(struct json_cut *c, struct err *err) {
     buf_reset(&c->value);
     uint64_t from = c->offset;
     int first = json_cut_peek(c);
@@ -131,8 +121,7 @@ bool json_cut_value(struct json_cut *c, struct err *err)
     return end || cut_off(c, err);
 }
 
-bool json_cut_end(struct json_cut *c, struct err *err)
-{
+bool json_cut_end(struct json_cut *c, struct err *err) {
     if (json_cut_peek(c) >= 0) {
         return err_set(err, ERR_PROTOCOL, "the answer goes on after its end, at byte %llu", (unsigned long long)c->offset);
     }

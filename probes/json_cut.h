@@ -12,8 +12,8 @@
 struct json_cut {
     const struct piece *pieces;
     size_t n, i, at;
-    uint64_t offset;      /* of the next byte */
-    struct buf value;     /* the value that was cut last */
+    uint64_t offset;  /* of the next byte */
+    struct buf value; /* the value that was cut last */
 };
 
 void json_cut_init(struct json_cut *c, const struct piece *pieces, size_t n);

@@ -7,19 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_blank(char c)
-{
+static bool is_blank(char c) {
     return c == ' ' || c == '\t';
 }
 
-static bool is_name_char(char c, bool first)
-{
+static bool is_name_char(char c, bool first) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':' || (!first && c >= '0' && c <= '9');
 }
 
 /* p stands behind the opening brace. Returns the closing one, NULL when there is none. */
-static char *labels_end(char *p)
-{
+static char *labels_end(char *p) {
     bool quoted = false;
     for (; *p != '\0'; p++) {
         if (quoted && *p == '\\' && p[1] != '\0') {
@@ -34,8 +31,7 @@ static char *labels_end(char *p)
 }
 
 /* Value, then an optional timestamp, then an optional exemplar. */
-static bool value_parse(char *p, double *out)
-{
+static bool value_parse(char *p, double *out) {
     if (*p == '\0' || strchr("+-.0123456789NIni", *p) == NULL) {
         return false;
     }
@@ -53,8 +49,7 @@ static bool value_parse(char *p, double *out)
     return *p == '\0' || *p == '#';
 }
 
-int prom_line(const char *line, size_t len, struct buf *scratch, struct prom_sample *out)
-{
+int prom_line(const char *line, size_t len, struct buf *scratch, struct prom_sample *out) {
     while (len > 0 && (is_blank(line[len - 1]) || line[len - 1] == '\r')) {
         len--;
     }
@@ -94,8 +89,8 @@ int prom_line(const char *line, size_t len, struct buf *scratch, struct prom_sam
     return value_parse(p, &out->value) ? 1 : -1;
 }
 
-int64_t prom_parse(const char *text, size_t len, void (*fn)(void *ctx, const struct prom_sample *s), void *ctx, struct err *err)
-{
+int64_t prom_parse(const char *text, size_t len, void (*fn)(void *ctx, const struct prom_sample *s), void *ctx,
+                   struct err *err) {
     struct buf scratch;
     buf_init(&scratch, PROM_MAX_LINE);
     int64_t count = 0, number = 1;
@@ -125,10 +120,9 @@ int64_t prom_parse(const char *text, size_t len, void (*fn)(void *ctx, const str
     return count;
 }
 
-/* Copies the quoted value at *p (behind the opening quote) and leaves *p behind the closing one. false: no closing quote, or
- * it does not fit; out may be NULL to skip. */
-static bool value_copy(const char **p, char *out, size_t cap)
-{
+/* Copies the quoted value at *p (behind the opening quote) and leaves *p behind the closing one. false: no closing quote,
+ * or it does not fit; out may be NULL to skip. */
+static bool value_copy(const char **p, char *out, size_t cap) {
     size_t n = 0;
     bool fits = true;
     const char *s = *p;
@@ -151,8 +145,7 @@ static bool value_copy(const char **p, char *out, size_t cap)
     return *s == '"' && fits;
 }
 
-bool prom_label(const char *labels, const char *key, char *out, size_t cap)
-{
+bool prom_label(const char *labels, const char *key, char *out, size_t cap) {
     size_t key_len = strlen(key);
     const char *p = labels;
     for (;;) {

@@ -10,8 +10,8 @@ struct proxy_seen {
     uint32_t xds_connections;              /* active connections of cluster xds-grpc */
     bool has_xds_connections;
     uint64_t cds_rejected, lds_rejected;
-    double cert_expiry_s;                  /* seconds left; NaN when not said */
-    char build[48];                        /* istio_build tag or "" */
+    double cert_expiry_s; /* seconds left; NaN when not said */
+    char build[48];       /* istio_build tag or "" */
 };
 
 /* The query that keeps the answer small: path and query for GET http://PODIP:15020. Needs Accept: text/plain. */

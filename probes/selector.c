@@ -4,8 +4,7 @@
 
 #include "injector.h"
 
-static int matches_labels(const json_t *want, const json_t *labels)
-{
+static int matches_labels(const json_t *want, const json_t *labels) {
     if (!json_is_object(want)) {
         return -1;
     }
@@ -24,8 +23,7 @@ static int matches_labels(const json_t *want, const json_t *labels)
 }
 
 /* 1 listed, 0 not, -1 no list of strings. An empty list is what the API server refuses for In and NotIn. */
-static int is_listed(const json_t *values, const char *have)
-{
+static int is_listed(const json_t *values, const char *have) {
     size_t n = json_array_size(values);
     int listed = n > 0 ? 0 : -1;
     for (size_t i = 0; i < n; i++) {
@@ -38,8 +36,7 @@ static int is_listed(const json_t *values, const char *have)
     return listed;
 }
 
-static int matches_expression(const json_t *e, const json_t *labels)
-{
+static int matches_expression(const json_t *e, const json_t *labels) {
     const char *key = json_string_value(json_object_get(e, "key"));
     const char *op = json_string_value(json_object_get(e, "operator"));
     const json_t *values = json_object_get(e, "values");
@@ -61,8 +58,7 @@ static int matches_expression(const json_t *e, const json_t *labels)
     return -1;
 }
 
-int selector_matches(const json_t *selector, const json_t *labels)
-{
+int selector_matches(const json_t *selector, const json_t *labels) {
     if (selector == NULL || json_is_null(selector)) {
         return 1;
     }

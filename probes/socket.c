@@ -24,8 +24,7 @@
 #define MAX_TCP_FILE (16 * 1024 * 1024)
 
 /* 8-4-4-4-12 hexadecimal digits; systemd's slices have '_' where the UID has '-'. */
-static bool uid_at(const char *p, const char *end, char out[40])
-{
+static bool uid_at(const char *p, const char *end, char out[40]) {
     if (end - p < 36 || (end - p > 36 && (isxdigit((unsigned char)p[36]) || p[36] == '-' || p[36] == '_'))) {
         return false;
     }
@@ -40,8 +39,7 @@ static bool uid_at(const char *p, const char *end, char out[40])
     return true;
 }
 
-bool socket_cgroup_uid(const char *text, char out[40])
-{
+bool socket_cgroup_uid(const char *text, char out[40]) {
     const char *end = text + strlen(text);
     bool found = false;
     char uid[40];
@@ -55,8 +53,7 @@ bool socket_cgroup_uid(const char *text, char out[40])
 }
 
 /* The kernel prints addresses as 32-bit words in the machine's byte order. */
-static bool address_text(const char *hex, char out[46])
-{
+static bool address_text(const char *hex, char out[46]) {
     size_t len = strlen(hex);
     uint32_t words[4];
     if (len != 8 && len != 32) {
@@ -77,8 +74,7 @@ static bool address_text(const char *hex, char out[46])
     return inet_ntop(AF_INET6, words, out, 46) != NULL;
 }
 
-static bool tcp_line(const char *line, size_t len, uint32_t uid, uint16_t xds_port, char local[46], char remote[46])
-{
+static bool tcp_line(const char *line, size_t len, uint32_t uid, uint16_t xds_port, char local[46], char remote[46]) {
     char copy[256], local_hex[33], remote_hex[33];
     unsigned port = 0, state = 0, owner = 0;
     if (len >= sizeof(copy)) {
@@ -86,15 +82,14 @@ static bool tcp_line(const char *line, size_t len, uint32_t uid, uint16_t xds_po
     }
     memcpy(copy, line, len);
     copy[len] = '\0';
-    int n = sscanf(copy, " %*[0-9]: %32[0-9A-Fa-f]:%*4x %32[0-9A-Fa-f]:%4x %2x %*s %*s %*s %10u", local_hex, remote_hex, &port,
-                   &state, &owner);
+    int n = sscanf(copy, " %*[0-9]: %32[0-9A-Fa-f]:%*4x %32[0-9A-Fa-f]:%4x %2x %*s %*s %*s %10u", local_hex, remote_hex,
+                   &port, &state, &owner);
     return n == 5 && state == 1 && owner == uid && port == xds_port && address_text(local_hex, local) &&
            address_text(remote_hex, remote);
 }
 
 int64_t socket_parse_tcp(const char *text, size_t len, uint32_t uid, uint16_t xds_port,
-                         void (*fn)(void *ctx, const char *local_ip, const char *remote_ip), void *ctx)
-{
+                         void (*fn)(void *ctx, const char *local_ip, const char *remote_ip), void *ctx) {
     int64_t found = 0;
     for (size_t at = 0; at < len;) {
         const char *line = text + at;
@@ -121,8 +116,7 @@ struct scan_one {
     uint16_t xds_port;
 };
 
-static void on_connection(void *ctx, const char *local_ip, const char *remote_ip)
-{
+static void on_connection(void *ctx, const char *local_ip, const char *remote_ip) {
     struct scan_one *one = ctx;
     struct dial_seen *d = one->d;
     d->connections++;
@@ -134,8 +128,7 @@ static void on_connection(void *ctx, const char *local_ip, const char *remote_ip
 }
 
 /* Whole lines of each chunk are parsed at once; the rest waits for the next chunk. */
-static void tcp_file(const char *path, uint32_t uid, struct scan_one *one)
-{
+static void tcp_file(const char *path, uint32_t uid, struct scan_one *one) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return;
@@ -162,8 +155,7 @@ static void tcp_file(const char *path, uint32_t uid, struct scan_one *one)
     close(fd);
 }
 
-static bool small_file(const char *root, int32_t pid, const char *name, char **out)
-{
+static bool small_file(const char *root, int32_t pid, const char *name, char **out) {
     char path[512];
     size_t len;
     snprintf(path, sizeof(path), "%s/%d/%s", root, pid, name);
@@ -171,8 +163,7 @@ static bool small_file(const char *root, int32_t pid, const char *name, char **o
 }
 
 /* Effective uid of the process: its sockets carry it, other processes of the pod may dial the same port. */
-static bool process_uid(const char *root, int32_t pid, uint32_t *out)
-{
+static bool process_uid(const char *root, int32_t pid, uint32_t *out) {
     char *status = NULL;
     bool ok = small_file(root, pid, "status", &status);
     if (ok) {
@@ -183,8 +174,7 @@ static bool process_uid(const char *root, int32_t pid, uint32_t *out)
     return ok;
 }
 
-static bool is_agent(const char *root, int32_t pid)
-{
+static bool is_agent(const char *root, int32_t pid) {
     char *comm = NULL;
     bool yes = small_file(root, pid, "comm", &comm) && strcmp(comm, "pilot-agent\n") == 0;
     free(comm);
@@ -192,8 +182,7 @@ static bool is_agent(const char *root, int32_t pid)
 }
 
 /* Two processes of a pod share the network namespace and show the same connections: the larger count stands. */
-static void merge(struct scan *s, const struct dial_seen *d)
-{
+static void merge(struct scan *s, const struct dial_seen *d) {
     for (size_t i = 0; i < s->n; i++) {
         if (strcmp(s->pods[i].pod_uid, d->pod_uid) == 0) {
             if (d->connections > s->pods[i].connections) {
@@ -210,8 +199,7 @@ static void merge(struct scan *s, const struct dial_seen *d)
 }
 
 /* A process that ends while it is looked at is left out. */
-static void look_at(struct scan *s, const char *root, int32_t pid)
-{
+static void look_at(struct scan *s, const char *root, int32_t pid) {
     char *cgroup = NULL;
     struct dial_seen d = {.pid = pid};
     uint32_t uid;
@@ -229,8 +217,7 @@ static void look_at(struct scan *s, const char *root, int32_t pid)
 }
 
 int64_t socket_scan(const char *proc_root, uint16_t xds_port, void (*fn)(void *ctx, const struct dial_seen *d), void *ctx,
-                    struct err *err)
-{
+                    struct err *err) {
     DIR *dir = opendir(proc_root);
     if (dir == NULL) {
         err_set(err, ERR_IO, "cannot read %s: %s", proc_root, strerror(errno));
@@ -249,10 +236,11 @@ int64_t socket_scan(const char *proc_root, uint16_t xds_port, void (*fn)(void *c
     closedir(dir);
     if (!foreign) {
         free(s.pods);
-        err_set(err, ERR_DENIED,
-                "%s shows no process but this one: give the agent's pod hostPID: true (and no hidepid on /proc), or switch the "
-                "node witness off",
-                proc_root);
+        err_set(
+            err, ERR_DENIED,
+            "%s shows no process but this one: give the agent's pod hostPID: true (and no hidepid on /proc), or switch the "
+            "node witness off",
+            proc_root);
         return -1;
     }
     for (size_t i = 0; i < s.n; i++) {

@@ -6,13 +6,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void on_connection(void *ctx, const struct conn_seen *c)
-{
+static void on_connection(void *ctx, const struct conn_seen *c) {
     *(size_t *)ctx += strlen(c->id) + strlen(c->connection) + strlen(c->address);
 }
 
-static void on_sync(void *ctx, const struct sync_seen *s)
-{
+static void on_sync(void *ctx, const struct sync_seen *s) {
     size_t *sum = ctx;
     *sum += strlen(s->id) + strlen(s->proxy_type) + strlen(s->istio_version) + strlen(s->cluster);
     for (size_t i = 0; i < s->n_types; i++) {
@@ -22,8 +20,7 @@ static void on_sync(void *ctx, const struct sync_seen *s)
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0) {
         return 0;
     }
@@ -35,8 +32,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     size_t sum[2] = {0, 0};
     struct err err;
-    if (istiod_connections(&whole, 1, on_connection, &sum[0], &err) != istiod_connections(cut, n, on_connection, &sum[1], &err) ||
-        istiod_syncz(&whole, 1, on_sync, &sum[0], &err) != istiod_syncz(cut, n, on_sync, &sum[1], &err) || sum[0] != sum[1]) {
+    if (istiod_connections(&whole, 1, on_connection, &sum[0], &err) !=
+            istiod_connections(cut, n, on_connection, &sum[1], &err) ||
+        istiod_syncz(&whole, 1, on_sync, &sum[0], &err) != istiod_syncz(cut, n, on_sync, &sum[1], &err) ||
+        sum[0] != sum[1]) {
         abort();
     }
     free(cut);

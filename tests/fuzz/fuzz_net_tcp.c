@@ -6,13 +6,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void on_line(void *ctx, const char *local_ip, const char *remote_ip)
-{
+static void on_line(void *ctx, const char *local_ip, const char *remote_ip) {
     *(size_t *)ctx += strlen(local_ip) + strlen(remote_ip);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t sum = 0;
     socket_parse_tcp((const char *)data, size, 1337, 15012, on_line, &sum);
     char *text = malloc(size + 1), uid[40];

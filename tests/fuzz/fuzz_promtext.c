@@ -6,15 +6,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void on_sample(void *ctx, const struct prom_sample *s)
-{
+static void on_sample(void *ctx, const struct prom_sample *s) {
     char value[32];
     size_t *sum = ctx;
     *sum += strlen(s->name) + strlen(s->labels) + prom_label(s->labels, "type", value, sizeof(value));
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t sum = 0;
     struct err err;
     struct proxy_seen p;

@@ -8,8 +8,7 @@
 #include "lib/base/json.h"
 
 /* Selectors as two revisions and the tag "default" of `old` were recorded. */
-static struct injectors *recorded(bool with_tag)
-{
+static struct injectors *recorded(bool with_tag) {
     json_error_t why;
     json_t *all = json_load_file(TEST_DATA "/injectors.json", 0, &why);
     assert_true(json_is_array(all));
@@ -24,15 +23,14 @@ static struct injectors *recorded(bool with_tag)
     return x;
 }
 
-static json_t *parse(const char *text)
-{
+static json_t *parse(const char *text) {
     json_t *o = text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
     assert_true((o != NULL) == (text != NULL));
     return o;
 }
 
-static enum injector_result ask(const struct injectors *x, const char *ns_labels, const char *pod_labels, const char **revision)
-{
+static enum injector_result ask(const struct injectors *x, const char *ns_labels, const char *pod_labels,
+                                const char **revision) {
     json_t *ns = parse(ns_labels), *pod = parse(pod_labels);
     enum injector_result r = injectors_for(x, "shop", ns, pod, revision);
     json_decref(ns);
@@ -63,18 +61,17 @@ static const struct {
     {NULL, "{" INJECT ":\"true\"," REV ":\"canary\"}", "canary", "canary"},
 };
 
-static void check_fact(const struct injectors *x, size_t i, const char *want)
-{
+static void check_fact(const struct injectors *x, size_t i, const char *want) {
     const char *revision = "?";
     enum injector_result r = ask(x, facts[i].ns, facts[i].pod, &revision);
     if (r != (want != NULL ? INJECTOR_ONE : INJECTOR_NONE) || (want == NULL) != (revision == NULL) ||
         (want != NULL && strcmp(want, revision) != 0)) {
-        fail_msg("row %zu: result %d, revision %s instead of %s", i, r, revision != NULL ? revision : "-", want != NULL ? want : "-");
+        fail_msg("row %zu: result %d, revision %s instead of %s", i, r, revision != NULL ? revision : "-",
+                 want != NULL ? want : "-");
     }
 }
 
-static void test_facts(void **state)
-{
+static void test_facts(void **state) {
     (void)state;
     struct injectors *with = recorded(true), *without = recorded(false);
     for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++) {
@@ -92,8 +89,7 @@ static const char catch_all[] =
 
 /* JSON in single quotes, so that it can be read. */
 static json_t *quoted(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static json_t *quoted(const char *fmt, ...)
-{
+static json_t *quoted(const char *fmt, ...) {
     char text[2048];
     va_list ap;
     va_start(ap, fmt);
@@ -105,8 +101,7 @@ static json_t *quoted(const char *fmt, ...)
     return parse(text);
 }
 
-static bool put(struct injectors *x, const char *name, const char *revision, const char *ns, const char *more)
-{
+static bool put(struct injectors *x, const char *name, const char *revision, const char *ns, const char *more) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     json_t *c = quoted(catch_all, name, revision, ns, more);
@@ -116,8 +111,7 @@ static bool put(struct injectors *x, const char *name, const char *revision, con
     return taken;
 }
 
-static void test_several(void **state)
-{
+static void test_several(void **state) {
     (void)state;
     struct injectors *x = injectors_new();
     const char *revision;
@@ -141,8 +135,7 @@ static void test_several(void **state)
     injectors_free(x);
 }
 
-static void test_unknown(void **state)
-{
+static void test_unknown(void **state) {
     (void)state;
     static const char *const rows[] = {
         ",'matchConditions':[{'name':'x','expression':'true'}]",
@@ -163,29 +156,34 @@ static void test_unknown(void **state)
     }
     /* conditions of a webhook whose selectors do not match play no part */
     struct injectors *x = injectors_new();
-    assert_true(put(x, "a", "old", "istio-system", ",'objectSelector':{'matchLabels':{'a':'b'}},'matchConditions':[{'name':'x'}]"));
+    assert_true(
+        put(x, "a", "old", "istio-system", ",'objectSelector':{'matchLabels':{'a':'b'}},'matchConditions':[{'name':'x'}]"));
     assert_int_equal(ask(x, NULL, "{\"a\":\"c\"}", &revision), INJECTOR_NONE);
     assert_int_equal(ask(x, NULL, "{\"a\":\"b\"}", &revision), INJECTOR_UNKNOWN);
     injectors_free(x);
     /* a webhook of nobody knows which revision */
     x = injectors_new();
-    json_t *c = quoted("{'metadata':{'name':'x'},'webhooks':[{'name':'x.istio.io','rules':[{'apiGroups':['*'],'apiVersions':['*'],"
-                       "'operations':['*'],'resources':['*/*']}]}]}");
+    json_t *c =
+        quoted("{'metadata':{'name':'x'},'webhooks':[{'name':'x.istio.io','rules':[{'apiGroups':['*'],'apiVersions':['*'],"
+               "'operations':['*'],'resources':['*/*']}]}]}");
     assert_true(injectors_put(x, c));
     json_decref(c);
     assert_int_equal(ask(x, NULL, NULL, &revision), INJECTOR_UNKNOWN);
     injectors_free(x);
 }
 
-static void test_not_istios(void **state)
-{
+static void test_not_istios(void **state) {
     (void)state;
     static const char *const rows[] = {
         "{'name':'a','rules':[{'apiGroups':[''],'apiVersions':['v1'],'operations':['CREATE'],'resources':['pods']}]}",
-        "{'name':'a.istio.io.example.com','rules':[{'apiGroups':[''],'apiVersions':['v1'],'operations':['CREATE'],'resources':['pods']}]}",
-        "{'name':'a.istio.io','rules':[{'apiGroups':[''],'apiVersions':['v1'],'operations':['UPDATE'],'resources':['pods']}]}",
-        "{'name':'a.istio.io','rules':[{'apiGroups':[''],'apiVersions':['v1'],'operations':['CREATE'],'resources':['services']}]}",
-        "{'name':'a.istio.io','rules':[{'apiGroups':['apps'],'apiVersions':['v1'],'operations':['CREATE'],'resources':['pods']}]}",
+        "{'name':'a.istio.io.example.com','rules':[{'apiGroups':[''],'apiVersions':['v1'],'operations':['CREATE'],'"
+        "resources':['pods']}]}",
+        "{'name':'a.istio.io','rules':[{'apiGroups':[''],'apiVersions':['v1'],'operations':['UPDATE'],'resources':['pods']}"
+        "]}",
+        "{'name':'a.istio.io','rules':[{'apiGroups':[''],'apiVersions':['v1'],'operations':['CREATE'],'resources':['"
+        "services']}]}",
+        "{'name':'a.istio.io','rules':[{'apiGroups':['apps'],'apiVersions':['v1'],'operations':['CREATE'],'resources':['"
+        "pods']}]}",
         "{'name':'a.istio.io'}",
     };
     struct injectors *x = injectors_new();
@@ -203,8 +201,7 @@ static void test_not_istios(void **state)
     injectors_free(x);
 }
 
-static void test_names(void **state)
-{
+static void test_names(void **state) {
     (void)state;
     struct injectors *x = recorded(true);
     assert_string_equal(injectors_resolve(x, "default"), "old");
@@ -224,8 +221,7 @@ static void test_names(void **state)
     injectors_free(x);
 }
 
-static void test_name_label(void **state)
-{
+static void test_name_label(void **state) {
     (void)state;
     struct injectors *x = injectors_new();
     const char *revision;
@@ -237,8 +233,7 @@ static void test_name_label(void **state)
     injectors_free(x);
 }
 
-static void test_opted_out(void **state)
-{
+static void test_opted_out(void **state) {
     (void)state;
     json_t *no = quoted("{'sidecar.istio.io/inject':'false'}"), *yes = quoted("{'sidecar.istio.io/inject':'true'}");
     json_t *empty = quoted("{'sidecar.istio.io/inject':''}");
@@ -286,8 +281,7 @@ static const struct {
     {"{\"other\":1}", NULL, -1},
 };
 
-static void test_selector(void **state)
-{
+static void test_selector(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof(selectors) / sizeof(selectors[0]); i++) {
         json_t *s = parse(selectors[i].selector), *l = parse(selectors[i].labels);
@@ -300,11 +294,10 @@ static void test_selector(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts),      cmocka_unit_test(test_several), cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_not_istios), cmocka_unit_test(test_names),   cmocka_unit_test(test_name_label),
+        cmocka_unit_test(test_facts),      cmocka_unit_test(test_several),  cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_not_istios), cmocka_unit_test(test_names),    cmocka_unit_test(test_name_label),
         cmocka_unit_test(test_opted_out),  cmocka_unit_test(test_selector),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

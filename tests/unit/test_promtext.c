@@ -41,8 +41,7 @@ static const struct row rows[] = {
     {"404 page not found", -1, NULL, NULL, 0},
 };
 
-static void test_lines(void **state)
-{
+static void test_lines(void **state) {
     (void)state;
     struct buf scratch;
     buf_init(&scratch, PROM_MAX_LINE);
@@ -65,13 +64,11 @@ static void test_lines(void **state)
     buf_done(&scratch);
 }
 
-static void sum(void *ctx, const struct prom_sample *s)
-{
+static void sum(void *ctx, const struct prom_sample *s) {
     *(double *)ctx += s->value;
 }
 
-static void test_parse(void **state)
-{
+static void test_parse(void **state) {
     (void)state;
     static const char text[] = "# TYPE a counter\na 1\na{x=\"y\"} 2\n\nb 4\n";
     double total = 0;
@@ -89,8 +86,7 @@ static void test_parse(void **state)
     assert_non_null(strstr(err.text, "cut"));
 }
 
-static void test_long_line(void **state)
-{
+static void test_long_line(void **state) {
     (void)state;
     static char text[PROM_MAX_LINE + 100];
     memset(text, 'a', sizeof(text) - 3);
@@ -100,8 +96,7 @@ static void test_long_line(void **state)
     assert_int_equal(prom_parse(text + 200, sizeof(text) - 200, sum, &total, NULL), 1);
 }
 
-static void test_label(void **state)
-{
+static void test_label(void **state) {
     (void)state;
     char out[16];
     static const char labels[] = "type=\"lds\", err=\"a\\\"b\\\\c\\n\",empty=\"\",text_value=\"2026-11-23T06:00:16Z/1\"";
@@ -121,8 +116,7 @@ static void test_label(void **state)
     assert_false(prom_label("type=\"lds", "type", out, sizeof(out)));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_parse),

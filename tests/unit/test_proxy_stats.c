@@ -20,8 +20,7 @@ static const char nack[] = "# HELP istio_agent_cert_expiry_seconds The time rema
                            "envoy_cluster_upstream_cx_active{cluster_name=\"xds-grpc\"} 1\n"
                            "istio_build{component=\"proxy\",tag=\"1.30.3\"} 1\n";
 
-static void test_recorded(void **state)
-{
+static void test_recorded(void **state) {
     (void)state;
     struct proxy_seen p;
     assert_true(proxy_stats_read(nack, sizeof(nack) - 1, &p, NULL));
@@ -35,10 +34,10 @@ static void test_recorded(void **state)
     assert_string_equal(p.build, "1.30.3");
 }
 
-static void test_agent_without_envoy(void **state)
-{
+static void test_agent_without_envoy(void **state) {
     (void)state;
-    static const char text[] = "istio_agent_istiod_connection_terminations{type=\"error\"} 13\nistio_agent_scrapes_total 1\n";
+    static const char text[] =
+        "istio_agent_istiod_connection_terminations{type=\"error\"} 13\nistio_agent_scrapes_total 1\n";
     struct proxy_seen p;
     assert_true(proxy_stats_read(text, sizeof(text) - 1, &p, NULL));
     assert_string_equal(p.cds_version, "");
@@ -46,8 +45,7 @@ static void test_agent_without_envoy(void **state)
     assert_true(isnan(p.cert_expiry_s));
 }
 
-static void test_expired(void **state)
-{
+static void test_expired(void **state) {
     (void)state;
     static const char text[] = "istio_agent_cert_expiry_seconds{resource_name=\"default\"} -22.422297215\n";
     struct proxy_seen p;
@@ -56,8 +54,7 @@ static void test_expired(void **state)
 }
 
 /* The application's metrics come last, unread: neither garbage nor names of the proxy's change anything. */
-static void test_application(void **state)
-{
+static void test_application(void **state) {
     (void)state;
     static const char app[] = "total garbage {{{\n"
                               "envoy_cluster_manager_cds_version_text{text_value=\"forged\"} 0\n"
@@ -75,8 +72,7 @@ static void test_application(void **state)
     assert_int_equal(p.lds_rejected, 131);
 }
 
-static void test_not_a_proxy(void **state)
-{
+static void test_not_a_proxy(void **state) {
     (void)state;
     struct proxy_seen p;
     struct err err = {0};
@@ -88,8 +84,7 @@ static void test_not_a_proxy(void **state)
 }
 
 /* Every cut gives a reading that is a prefix: a value is there whole or not at all. */
-static void test_cuts(void **state)
-{
+static void test_cuts(void **state) {
     (void)state;
     for (size_t n = 0; n < sizeof(nack) - 1; n++) {
         struct proxy_seen p;
@@ -101,16 +96,14 @@ static void test_cuts(void **state)
     }
 }
 
-static void test_path(void **state)
-{
+static void test_path(void **state) {
     (void)state;
     assert_non_null(strstr(proxy_stats_path, "/stats/prometheus?"));
     assert_null(strchr(proxy_stats_path, '|'));
     assert_null(strchr(proxy_stats_path, ' '));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recorded),    cmocka_unit_test(test_agent_without_envoy), cmocka_unit_test(test_expired),
         cmocka_unit_test(test_application), cmocka_unit_test(test_not_a_proxy),         cmocka_unit_test(test_cuts),

@@ -16,7 +16,8 @@
 static const struct {
     const char *text, *want;
 } cgroups[] = {
-    {"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-" POD_SLICE ".slice/cri-containerd-c0ffee.scope\n", POD_UID},
+    {"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-" POD_SLICE ".slice/cri-containerd-c0ffee.scope\n",
+     POD_UID},
     {"0::/kubepods.slice/kubepods-" POD_SLICE ".slice/cri-containerd-c0ffee.scope\n", POD_UID},
     {"0::/kubepods/besteffort/pod" POD_UID "/c0ffee\n", POD_UID},
     {"0::/../kubepods-besteffort-" POD_SLICE ".slice/cri-containerd-c0ffee.scope\n", POD_UID},
@@ -34,8 +35,7 @@ static const struct {
     {"", NULL},
 };
 
-static void test_cgroup(void **state)
-{
+static void test_cgroup(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof(cgroups) / sizeof(cgroups[0]); i++) {
         char uid[40] = "";
@@ -52,23 +52,21 @@ static void test_cgroup(void **state)
 #define REST "        0 529433 2 000000007f6875c6 21 4 27 77 -1                   \n"
 #define LISTEN "   0: 0100007F:3A98 00000000:0000 0A" TAIL " 1337" REST
 #define ISTIOD "   9: 0C01F60A:BC16 10F9600A:3AA4 01" TAIL " 1337" REST
-static const char tcp[] = HEAD LISTEN ISTIOD "  10: 0C01F60A:3A9E 0A01F60A:E102 01" TAIL " 1337" REST
-                          "  11: 0C01F60A:BC17 10F9600A:3AA4 06" TAIL " 1337" REST
-                          "  12: 0C01F60A:BC18 10F9600A:3AA4 02" TAIL " 1337" REST
-                          "  13: 0C01F60A:BC19 10F9600A:3AA4 01" TAIL "    0" REST "  14: garbage\n" ISTIOD;
+static const char tcp[] =
+    HEAD LISTEN ISTIOD "  10: 0C01F60A:3A9E 0A01F60A:E102 01" TAIL " 1337" REST "  11: 0C01F60A:BC17 10F9600A:3AA4 06" TAIL
+                       " 1337" REST "  12: 0C01F60A:BC18 10F9600A:3AA4 02" TAIL " 1337" REST
+                       "  13: 0C01F60A:BC19 10F9600A:3AA4 01" TAIL "    0" REST "  14: garbage\n" ISTIOD;
 static const char tcp6[] =
     HEAD "   0: 000000FD000000000000000001000000:BC16 000000FD000000000000000002000000:3AA4 01" TAIL " 1337" REST
          "   1: 0000000000000000FFFF00000C01F60A:BC16 0000000000000000FFFF000010F9600A:3AA4 01" TAIL " 1337" REST
          "   2: 00000000000000000000000000000000:3AAC 00000000000000000000000000000000:0000 0A" TAIL " 1337" REST;
 
-static void on_line(void *ctx, const char *local_ip, const char *remote_ip)
-{
+static void on_line(void *ctx, const char *local_ip, const char *remote_ip) {
     char *text = ctx;
     sprintf(text + strlen(text), "%s>%s ", local_ip, remote_ip);
 }
 
-static void test_lines(void **state)
-{
+static void test_lines(void **state) {
     (void)state;
     char seen[512] = "";
     assert_int_equal(socket_parse_tcp(tcp, sizeof(tcp) - 1, 1337, 15012, on_line, seen), 2);
@@ -84,8 +82,7 @@ static void test_lines(void **state)
 }
 
 /* A tree as the kernel shows it. */
-static void put(const char *root, int pid, const char *name, const char *text)
-{
+static void put(const char *root, int pid, const char *name, const char *text) {
     char path[512];
     snprintf(path, sizeof(path), "%s/%d", root, pid);
     assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
@@ -98,12 +95,12 @@ static void put(const char *root, int pid, const char *name, const char *text)
     fclose(f);
 }
 
-static void process(const char *root, int pid, const char *comm, const char *uid, const char *pod, const char *net)
-{
+static void process(const char *root, int pid, const char *comm, const char *uid, const char *pod, const char *net) {
     char text[512];
     snprintf(text, sizeof(text), "%s\n", comm);
     put(root, pid, "comm", text);
-    snprintf(text, sizeof(text), "Name:\t%s\nUmask:\t0022\nUid:\t%s\t%s\t%s\t%s\nGid:\t1\t1\t1\t1\n", comm, uid, uid, uid, uid);
+    snprintf(text, sizeof(text), "Name:\t%s\nUmask:\t0022\nUid:\t%s\t%s\t%s\t%s\nGid:\t1\t1\t1\t1\n", comm, uid, uid, uid,
+             uid);
     put(root, pid, "status", text);
     snprintf(text, sizeof(text), "0::/kubepods/burstable/pod%s/c0ffee\n", pod);
     put(root, pid, "cgroup", pod[0] != '\0' ? text : "0::/user.slice\n");
@@ -113,21 +110,18 @@ static void process(const char *root, int pid, const char *comm, const char *uid
     }
 }
 
-static void on_pod(void *ctx, const struct dial_seen *d)
-{
+static void on_pod(void *ctx, const struct dial_seen *d) {
     char *text = ctx;
     sprintf(text + strlen(text), "%.4s ip=%s to=%s n=%u\n", d->pod_uid, d->pod_ip, d->remote, d->connections);
 }
 
-static void remove_tree(const char *root)
-{
+static void remove_tree(const char *root) {
     char command[600];
     snprintf(command, sizeof(command), "rm -rf '%s'", root);
     assert_int_equal(system(command), 0);
 }
 
-static void test_scan(void **state)
-{
+static void test_scan(void **state) {
     (void)state;
     char root[] = "/tmp/meshgate-proc-XXXXXX", seen[1024] = "";
     struct err err = {0};
@@ -165,8 +159,7 @@ static void test_scan(void **state)
 }
 
 /* The connection stands far behind the first chunk, and lines lie across chunks. */
-static void test_long_table(void **state)
-{
+static void test_long_table(void **state) {
     (void)state;
     char root[] = "/tmp/meshgate-proc-XXXXXX", seen[1024] = "";
     assert_non_null(mkdtemp(root));
@@ -188,8 +181,7 @@ static void test_long_table(void **state)
 }
 
 /* The kernel's own files, of this very process. */
-static void test_real_proc(void **state)
-{
+static void test_real_proc(void **state) {
     (void)state;
     char seen[4096] = "";
     struct err err = {0};
@@ -197,8 +189,7 @@ static void test_real_proc(void **state)
     assert_true(n >= 0 || err.code == ERR_DENIED);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cgroup),     cmocka_unit_test(test_lines),     cmocka_unit_test(test_scan),
         cmocka_unit_test(test_long_table), cmocka_unit_test(test_real_proc),
