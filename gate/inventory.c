@@ -30,10 +30,10 @@ enum { SWEEP_MIN = 1024 };
 
 /* --- shared labels --- */
 
-static void labels_sweep(struct inventory_tables *t) {
+static void labels_sweep(struct inventory_tables *t, bool all) {
     struct inventory_labels *l, *next;
     HASH_ITER(hh, t->labels, l, next) {
-        if (l->labels->refcount == 1) {
+        if (all || l->labels->refcount == 1) {
             HASH_DEL(t->labels, l);
             json_decref(l->labels);
             free(l->text);
@@ -50,7 +50,7 @@ static json_t *labels_share(struct inventory_tables *t, json_t *labels) {
         return NULL;
     }
     if (HASH_COUNT(t->labels) >= t->labels_sweep_at) {
-        labels_sweep(t);
+        labels_sweep(t, false);
     }
     char *text = json_dumps(labels, JSON_COMPACT | JSON_SORT_KEYS);
     check(text != NULL);
@@ -196,6 +196,10 @@ static bool pod_put(struct inventory_tables *t, const json_t *o) {
     p->labels = labels_share(t, p->labels);
     HASH_FIND_STR(t->inv.pods, p->uid, old);
     bool mesh = !strcmp(p->namespace_, t->istio_namespace) && inventory_mesh_put(t, INVENTORY_PODS, o) && inventory_mesh_rebuild(t);
+    if (old && strcmp(old->namespace_, p->namespace_) != 0) {
+        pod_free(t, old); /* no API server says so of one UID; our lists by namespace must survive it */
+        old = NULL;
+    }
     if (!old) {
         pod_add(t, p);
         return true;
@@ -281,7 +285,7 @@ void inventory_done(struct inventory_tables *t) {
     inventory_owners_done(t);
     inventory_mesh_clear(&t->inv);
     inventory_mesh_free(t->mesh);
-    labels_sweep(t);
+    labels_sweep(t, true);
     injectors_free(t->inv.injectors);
     free(t->istio_namespace);
 }
