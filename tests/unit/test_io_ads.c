@@ -82,10 +82,10 @@ static void test_large(void **state) {
 static void test_late(void **state) {
     (void)state;
     b.mode = BENCH_SILENT;
-    ask("syncz", 150);
+    ask("syncz", 1000);
     bench_until(&b, &b.asked, 1);
     bench_until(&b, &heard.calls, 1);
-    expect(IO_TIMEOUT, "did not answer syncz within 150 ms");
+    expect(IO_TIMEOUT, "did not answer syncz within 1000 ms");
     if (b.stream != NULL) {
         bench_answer(&b, "late", 4);
     }
@@ -283,7 +283,7 @@ static void test_frozen(void **state) {
     canned_init(&c, &b, NULL);
     struct io_target t = bench_target(&b);
     t.xds_port = c.port;
-    b.face->ask(b.face->self, &t, "connections", 200, bench_on_answer, &heard);
+    b.face->ask(b.face->self, &t, "connections", 500, bench_on_answer, &heard);
     bench_until(&b, &heard.calls, 1);
     expect(IO_TIMEOUT, "did not answer");
     canned_done(&c, &b);

@@ -99,7 +99,7 @@ static void test_no_tls(void **state) {
     reach(&t, PATIENCE_MS);
     expect(false, "tls", "closed during the TLS handshake");
     c.reply = NULL;
-    reach(&t, 150);
+    reach(&t, 500);
     expect(false, "tls", "is it frozen?");
     struct io_question *q = b.face->reach(b.face->self, &t, PATIENCE_MS, on_result, NULL);
     bench_until(&b, &c.connections, 4);
@@ -138,7 +138,7 @@ static void test_ready(void **state) {
     reach(&t, PATIENCE_MS);
     expect(false, "ready", "answers 503");
     c.reply = NULL;
-    reach(&t, 300);
+    reach(&t, 2000);
     assert_false(seen.ok);
     assert_string_equal(seen.stage, "ready");
     canned_done(&c, &b);
