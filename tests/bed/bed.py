@@ -4,11 +4,11 @@ Everything runs in one network namespace which up() makes, enters and down() rem
 10.244/16 (pods), 10.245/16 (istiods) and 10.96/16 (Services) can be bound; pods that are real processes have namespaces of
 their own behind the bridge 10.246.0.1 (kubelet.py).
 """
+
 import ctypes
 import http.client
 import json
 import os
-import pathlib
 import shutil
 import signal
 import ssl
@@ -85,70 +85,158 @@ class Bed:
         with open(f"/run/netns/{self.ns}") as f:
             if _libc.setns(f.fileno(), CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
-        for args in ["link set lo up", f"addr add {API_IP}/32 dev lo", "route add local 10.244.0.0/16 dev lo",
-                     "route add local 10.245.0.0/16 dev lo", "route add local 10.96.0.0/16 dev lo",
-                     "link add cni0 type bridge", "addr add 10.246.0.1/16 dev cni0", "link set cni0 up"]:
+        for args in [
+            "link set lo up",
+            f"addr add {API_IP}/32 dev lo",
+            "route add local 10.244.0.0/16 dev lo",
+            "route add local 10.245.0.0/16 dev lo",
+            "route add local 10.96.0.0/16 dev lo",
+            "link add cni0 type bridge",
+            "addr add 10.246.0.1/16 dev cni0",
+            "link set cni0 up",
+        ]:
             run("ip", *args.split())
 
     def _start_control_plane(self):
         p, d = self.pki.path, self.dir
         self.start("etcd", [build.BIN / "etcd", "-data-dir", d / "etcd"])
         self.wait(30, "etcd", lambda: _http("127.0.0.1", 2379, "/health") == 200)
-        self.start("apiserver", [
-            build.BIN / "kube", "apiserver", "--etcd-servers=http://127.0.0.1:2379", f"--bind-address={API_IP}",
-            f"--advertise-address={API_IP}", "--secure-port=6443", "--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
-            "--authorization-mode=Node,RBAC", f"--cert-dir={d}/apiserver-certs", f"--client-ca-file={p('ca.crt')}",
-            f"--tls-cert-file={p('apiserver.crt')}", f"--tls-private-key-file={p('apiserver.key')}",
-            f"--kubelet-client-certificate={p('kubelet-client.crt')}", f"--kubelet-client-key={p('kubelet-client.key')}",
-            "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={p('sa.pub')}",
-            f"--service-account-signing-key-file={p('sa.key')}", f"--requestheader-client-ca-file={p('fp-ca.crt')}",
-            "--requestheader-allowed-names=front-proxy-client", "--requestheader-username-headers=X-Remote-User",
-            "--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-",
-            f"--proxy-client-cert-file={p('front-proxy.crt')}", f"--proxy-client-key-file={p('front-proxy.key')}",
-            # webhooks and service proxy go to EndpointSlice addresses, as with kube-proxy
-            "--enable-aggregator-routing=true", "--enable-admission-plugins=NodeRestriction"])
+        self.start(
+            "apiserver",
+            [
+                build.BIN / "kube",
+                "apiserver",
+                "--etcd-servers=http://127.0.0.1:2379",
+                f"--bind-address={API_IP}",
+                f"--advertise-address={API_IP}",
+                "--secure-port=6443",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--allow-privileged=true",
+                "--authorization-mode=Node,RBAC",
+                f"--cert-dir={d}/apiserver-certs",
+                f"--client-ca-file={p('ca.crt')}",
+                f"--tls-cert-file={p('apiserver.crt')}",
+                f"--tls-private-key-file={p('apiserver.key')}",
+                f"--kubelet-client-certificate={p('kubelet-client.crt')}",
+                f"--kubelet-client-key={p('kubelet-client.key')}",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                f"--service-account-key-file={p('sa.pub')}",
+                f"--service-account-signing-key-file={p('sa.key')}",
+                f"--requestheader-client-ca-file={p('fp-ca.crt')}",
+                "--requestheader-allowed-names=front-proxy-client",
+                "--requestheader-username-headers=X-Remote-User",
+                "--requestheader-group-headers=X-Remote-Group",
+                "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+                f"--proxy-client-cert-file={p('front-proxy.crt')}",
+                f"--proxy-client-key-file={p('front-proxy.key')}",
+                # webhooks and service proxy go to EndpointSlice addresses, as with kube-proxy
+                "--enable-aggregator-routing=true",
+                "--enable-admission-plugins=NodeRestriction",
+            ],
+        )
         self.wait(90, "apiserver", lambda: self.api("GET", "/readyz", raw=True) == "ok")
-        common = [x for n in ("kcm", "sched") for x in [[f"--{k}=" + p(f"{n}.kubeconfig") for k in
-                  ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")] + ["--bind-address=127.0.0.1",
-                                                                                             "--leader-elect=false"]]]
-        self.start("kcm", [
-            build.BIN / "kube", "controller-manager", *common[0], "--use-service-account-credentials=true",
-            f"--service-account-private-key-file={p('sa.key')}", f"--root-ca-file={p('ca.crt')}",
-            f"--cluster-signing-cert-file={p('ca.crt')}", f"--cluster-signing-key-file={p('ca.key')}", "--allocate-node-cidrs=true",
-            "--cluster-cidr=10.244.0.0/16", "--node-cidr-mask-size=20", "--service-cluster-ip-range=10.96.0.0/16",
-            f"--cert-dir={d}/kcm-certs"])
+        common = [
+            x
+            for n in ("kcm", "sched")
+            for x in [
+                [
+                    f"--{k}=" + p(f"{n}.kubeconfig")
+                    for k in ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
+                ]
+                + ["--bind-address=127.0.0.1", "--leader-elect=false"]
+            ]
+        ]
+        self.start(
+            "kcm",
+            [
+                build.BIN / "kube",
+                "controller-manager",
+                *common[0],
+                "--use-service-account-credentials=true",
+                f"--service-account-private-key-file={p('sa.key')}",
+                f"--root-ca-file={p('ca.crt')}",
+                f"--cluster-signing-cert-file={p('ca.crt')}",
+                f"--cluster-signing-key-file={p('ca.key')}",
+                "--allocate-node-cidrs=true",
+                "--cluster-cidr=10.244.0.0/16",
+                "--node-cidr-mask-size=20",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                f"--cert-dir={d}/kcm-certs",
+            ],
+        )
         self.start("sched", [build.BIN / "kube", "scheduler", *common[1], f"--cert-dir={d}/sched-certs"])
 
     def _start_nodes(self):
         p = self.pki.path
         (self.dir / "stages.yaml").write_text(run(build.BIN / "kwok", "print-stages"))
-        self.start("kwok", [
-            build.BIN / "kwok", "--kubeconfig=" + p("kwok.kubeconfig"), f"--config={self.dir}/stages.yaml", "--manage-all-nodes=false",
-            "--manage-nodes-with-label-selector=type=kwok", "--node-lease-duration-seconds=40", f"--node-ip={API_IP}",
-            "--node-port=10250", "--cidr=10.244.0.0/16", f"--server-address={API_IP}:10250",
-            "--tls-cert-file=" + p("kwok-serving.crt"), "--tls-private-key-file=" + p("kwok-serving.key")])
+        self.start(
+            "kwok",
+            [
+                build.BIN / "kwok",
+                "--kubeconfig=" + p("kwok.kubeconfig"),
+                f"--config={self.dir}/stages.yaml",
+                "--manage-all-nodes=false",
+                "--manage-nodes-with-label-selector=type=kwok",
+                "--node-lease-duration-seconds=40",
+                f"--node-ip={API_IP}",
+                "--node-port=10250",
+                "--cidr=10.244.0.0/16",
+                f"--server-address={API_IP}:10250",
+                "--tls-cert-file=" + p("kwok-serving.crt"),
+                "--tls-private-key-file=" + p("kwok-serving.key"),
+            ],
+        )
         for i in range(1, self.nodes + 1):
             self.api("POST", "/api/v1/nodes", self.node(f"node-{i:02}", "kwok", i))
         self.wait(60, "kwok", lambda: sum(_ready(n) for n in self.list("/api/v1/nodes")) >= self.nodes)
 
     def node(self, name, kind, zone):
-        return {"apiVersion": "v1", "kind": "Node",
-                "metadata": {"name": name, "labels": {"type": kind, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
-                                                      "kubernetes.io/hostname": name, "topology.kubernetes.io/zone": f"z{zone % 3}"}},
-                "status": {"allocatable": {"cpu": "1k", "memory": "1Ti", "pods": "10k"},
-                           "capacity": {"cpu": "1k", "memory": "1Ti", "pods": "10k"},
-                           "nodeInfo": {"kubeletVersion": self.kubelet_version, "architecture": "amd64", "operatingSystem": "linux",
-                                        "containerRuntimeVersion": kind, "kernelVersion": "", "kubeProxyVersion": "", "machineID": "",
-                                        "bootID": "", "osImage": "", "systemUUID": ""}}}
+        return {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {
+                "name": name,
+                "labels": {
+                    "type": kind,
+                    "kubernetes.io/os": "linux",
+                    "kubernetes.io/arch": "amd64",
+                    "kubernetes.io/hostname": name,
+                    "topology.kubernetes.io/zone": f"z{zone % 3}",
+                },
+            },
+            "status": {
+                "allocatable": {"cpu": "1k", "memory": "1Ti", "pods": "10k"},
+                "capacity": {"cpu": "1k", "memory": "1Ti", "pods": "10k"},
+                "nodeInfo": {
+                    "kubeletVersion": self.kubelet_version,
+                    "architecture": "amd64",
+                    "operatingSystem": "linux",
+                    "containerRuntimeVersion": kind,
+                    "kernelVersion": "",
+                    "kubeProxyVersion": "",
+                    "machineID": "",
+                    "bootID": "",
+                    "osImage": "",
+                    "systemUUID": "",
+                },
+            },
+        }
 
     # --- processes
 
     def start(self, name, argv, env=None, cwd=None):
         """Start a process of the bed; it ends with this one at the latest."""
         with open(self.log(name), "ab") as out:
-            p = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd or self.dir,
-                                 env=env or {"PATH": os.environ["PATH"], "HOME": str(self.dir)}, start_new_session=True,
-                                 preexec_fn=die_with_parent)
+            p = subprocess.Popen(
+                [str(a) for a in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=cwd or self.dir,
+                env=env or {"PATH": os.environ["PATH"], "HOME": str(self.dir)},
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
         self.processes[name] = p
         return p
 
@@ -192,14 +280,22 @@ class Bed:
             except (OSError, ApiError, http.client.HTTPException) as e:
                 seen = e
             time.sleep(pause)
-        raise TimeoutError(f"{what}: not within {seconds} s ({seen})\n{self.tail(what) if what in self.processes else ''}")
+        raise TimeoutError(
+            f"{what}: not within {seconds} s ({seen})\n{self.tail(what) if what in self.processes else ''}"
+        )
 
     # --- the API as administrator
 
     def kubectl(self, *args, input=None, check=True):
         tool = build.BIN / "kubectl"
-        argv = [str(tool) if tool.exists() else "kubectl", "--kubeconfig", self.pki.path("admin.kubeconfig"),
-                "--cache-dir", str(self.dir / "kubectl-cache"), *map(str, args)]
+        argv = [
+            str(tool) if tool.exists() else "kubectl",
+            "--kubeconfig",
+            self.pki.path("admin.kubeconfig"),
+            "--cache-dir",
+            str(self.dir / "kubectl-cache"),
+            *map(str, args),
+        ]
         done = subprocess.run(argv, input=input, capture_output=True, text=True)
         if check and done.returncode:
             raise RuntimeError(f"kubectl {' '.join(map(str, args))}: {done.stderr.strip()}")
@@ -251,9 +347,17 @@ class Bed:
         if audience:
             spec["audiences"] = [audience]
         if bound_to:
-            spec["boundObjectRef"] = {"kind": "Pod", "apiVersion": "v1", "name": bound_to["name"], "uid": bound_to["uid"]}
-        return self.api("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token",
-                        {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec})["status"]["token"]
+            spec["boundObjectRef"] = {
+                "kind": "Pod",
+                "apiVersion": "v1",
+                "name": bound_to["name"],
+                "uid": bound_to["uid"],
+            }
+        return self.api(
+            "POST",
+            f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token",
+            {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec},
+        )["status"]["token"]
 
 
 def _ready(obj):

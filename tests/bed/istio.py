@@ -1,4 +1,5 @@
-"""Two revisions of istiod in a bed: the real ones where their files are found, else the embedded one under the same objects."""
+"""Two revisions of istiod in a bed: the real ones where their files are found, else the embedded one in their place."""
+
 import json
 import os
 import pathlib
@@ -49,12 +50,16 @@ class Istio:
         for revision in self.revisions:
             self.bed.wait(60, f"addresses of istiod-{revision}", lambda: self._addresses(revision) >= self.replicas)
             self.bed.wait(60, f"caBundle of {revision}'s injector", lambda: self._bundled(revision))
-        self.bed.wait(60, "root of trust", lambda: self.bed.find(f"/api/v1/namespaces/{NS}/configmaps/istio-ca-root-cert"))
+        self.bed.wait(
+            60, "root of trust", lambda: self.bed.find(f"/api/v1/namespaces/{NS}/configmaps/istio-ca-root-cert")
+        )
 
     # --- objects
 
     def _apply_chart(self, name, path, more):
-        text = bedlib.run(build.BIN / "helm", "template", name, path, "-n", NS, "--kube-version", build.KUBE_VERSION, *more)
+        text = bedlib.run(
+            build.BIN / "helm", "template", name, path, "-n", NS, "--kube-version", build.KUBE_VERSION, *more
+        )
         self.bed.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=text)
 
     def _revision(self, revision):
@@ -62,29 +67,55 @@ class Istio:
         tags = ["--set", "revisionTags={default}"] if revision == self.revisions[0] else []
         if self.real:
             path = build.ISTIO / version / "manifests/charts/istio-control/istio-discovery"
-            self._apply_chart(f"istiod-{revision}", path, [
-                "--set", f"revision={revision}", "--set", "global.hub=registry.local/istio", "--set", f"global.tag={version}",
-                "--set", "autoscaleEnabled=false", "--set", f"replicaCount={self.replicas}", "--set", "telemetry.enabled=false",
-                "--set-string", r"podAnnotations.bed\.test/hold=start", *tags])
+            self._apply_chart(
+                f"istiod-{revision}",
+                path,
+                [
+                    "--set",
+                    f"revision={revision}",
+                    "--set",
+                    "global.hub=registry.local/istio",
+                    "--set",
+                    f"global.tag={version}",
+                    "--set",
+                    "autoscaleEnabled=false",
+                    "--set",
+                    f"replicaCount={self.replicas}",
+                    "--set",
+                    "telemetry.enabled=false",
+                    "--set-string",
+                    r"podAnnotations.bed\.test/hold=start",
+                    *tags,
+                ],
+            )
         else:
-            self.bed.kubectl("apply", "-f", "-", input=_as_list(embedded_objects(revision, version, self.replicas, bool(tags))))
+            self.bed.kubectl(
+                "apply", "-f", "-", input=_as_list(embedded_objects(revision, version, self.replicas, bool(tags)))
+            )
 
     def _addresses(self, revision):
-        slices = self.bed.list(f"/apis/discovery.k8s.io/v1/namespaces/{NS}/endpointslices"
-                               f"?labelSelector=kubernetes.io/service-name=istiod-{revision}")
+        slices = self.bed.list(
+            f"/apis/discovery.k8s.io/v1/namespaces/{NS}/endpointslices"
+            f"?labelSelector=kubernetes.io/service-name=istiod-{revision}"
+        )
         return sum(e["conditions"].get("ready", False) for s in slices for e in s.get("endpoints") or [])
 
     def _bundled(self, revision):
-        hooks = self.bed.list("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
-                              f"?labelSelector=istio.io/rev={revision}")
+        hooks = self.bed.list(
+            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+            f"?labelSelector=istio.io/rev={revision}"
+        )
         return hooks and all(w["clientConfig"].get("caBundle") for h in hooks for w in h["webhooks"])
 
     # --- processes
 
     def _pod_for(self, istiod):
         """The pod that has this replica's address, or one that has none yet."""
-        pods = [p for p in self.bed.list(f"{PODS}?labelSelector=app=istiod,istio.io/rev={istiod.revision}")
-                if "deletionTimestamp" not in p["metadata"] and p["spec"].get("nodeName")]
+        pods = [
+            p
+            for p in self.bed.list(f"{PODS}?labelSelector=app=istiod,istio.io/rev={istiod.revision}")
+            if "deletionTimestamp" not in p["metadata"] and p["spec"].get("nodeName")
+        ]
         address = self.address(istiod.revision, istiod.number)
         have = {p["metadata"]["annotations"].get("bed.test/pod-ip"): p["metadata"]["name"] for p in pods}
         return have.get(address) or have.get(None)
@@ -101,8 +132,23 @@ class Istio:
             self._start_real(istiod, address, config, env or {})
             self.bed.wait(60, istiod.name, lambda: bedlib._http(address, 8080, "/ready") == 200)
         else:
-            self.bed.start(istiod.name, [self.sim, "istiod", "--revision", revision, "--version", self.versions[revision],
-                                         "--address", address, "--kubeconfig", config, "--pod", pod])
+            self.bed.start(
+                istiod.name,
+                [
+                    self.sim,
+                    "istiod",
+                    "--revision",
+                    revision,
+                    "--version",
+                    self.versions[revision],
+                    "--address",
+                    address,
+                    "--kubeconfig",
+                    config,
+                    "--pod",
+                    pod,
+                ],
+            )
             self.bed.wait(60, istiod.name, lambda: bedlib._http(address, 15014, "/metrics") == 200)
         self.bed.api("PATCH", f"{PODS}/{pod}", {"metadata": {"annotations": {"bed.test/hold": None}}})
 
@@ -110,15 +156,46 @@ class Istio:
         folder = self.bed.dir / istiod.name
         folder.mkdir(exist_ok=True)
         index = list(self.istiods).index((istiod.revision, istiod.number))
-        self.bed.start(istiod.name, [
-            build.ISTIO / self.versions[istiod.revision] / "pilot-discovery", "discovery", "--httpAddr", f"{ip}:8080", "--httpsAddr",
-            f"{ip}:15017", "--grpcAddr", f"{ip}:15010", "--secureGRPCAddr", f"{ip}:15012", "--monitoringAddr", f"{ip}:15014",
-            "--ctrlz_port", str(9876 + index), "--domain", "cluster.local", "--keepaliveMaxServerConnectionAge", "30m"], cwd=folder,
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), "POD_NAME": istiod.pod, "POD_NAMESPACE": NS,
-                 "SERVICE_ACCOUNT": f"istiod-{istiod.revision}", "REVISION": istiod.revision, "CLUSTER_ID": "Kubernetes",
-                 "PILOT_CERT_PROVIDER": "istiod", "KUBECONFIG": config, "PILOT_MAX_REQUESTS_PER_SECOND": "500",
-                 # upstream Envoy was built without these; a canary that has them is one that it rejects
-                 "PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false", **env})
+        self.bed.start(
+            istiod.name,
+            [
+                build.ISTIO / self.versions[istiod.revision] / "pilot-discovery",
+                "discovery",
+                "--httpAddr",
+                f"{ip}:8080",
+                "--httpsAddr",
+                f"{ip}:15017",
+                "--grpcAddr",
+                f"{ip}:15010",
+                "--secureGRPCAddr",
+                f"{ip}:15012",
+                "--monitoringAddr",
+                f"{ip}:15014",
+                "--ctrlz_port",
+                str(9876 + index),
+                "--domain",
+                "cluster.local",
+                "--keepaliveMaxServerConnectionAge",
+                "30m",
+            ],
+            cwd=folder,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(folder),
+                "POD_NAME": istiod.pod,
+                "POD_NAMESPACE": NS,
+                "SERVICE_ACCOUNT": f"istiod-{istiod.revision}",
+                "REVISION": istiod.revision,
+                "CLUSTER_ID": "Kubernetes",
+                "PILOT_CERT_PROVIDER": "istiod",
+                "KUBECONFIG": config,
+                "PILOT_MAX_REQUESTS_PER_SECOND": "500",
+                # upstream Envoy was built without these; a canary that has them is one that it rejects
+                "PILOT_ENABLE_ALPN_FILTER": "false",
+                "PILOT_ENABLE_METADATA_EXCHANGE": "false",
+                **env,
+            },
+        )
 
     def kill(self, revision, number):
         self.bed.signal(self.istiods[revision, number].name, signal.SIGKILL)
@@ -139,16 +216,26 @@ class Istio:
 
 # --- what the chart would make, for the embedded istiod
 
+
 def _as_list(objects):
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
 
 
 def _hook(name, revision, namespace, pod):
-    return {"name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Fail", "timeoutSeconds": 10,
-            "reinvocationPolicy": "Never",
-            "clientConfig": {"service": {"name": f"istiod-{revision}", "namespace": NS, "path": "/inject", "port": 443}},
-            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"], "scope": "*"}],
-            "namespaceSelector": {"matchExpressions": namespace}, "objectSelector": {"matchExpressions": pod}}
+    return {
+        "name": name,
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "failurePolicy": "Fail",
+        "timeoutSeconds": 10,
+        "reinvocationPolicy": "Never",
+        "clientConfig": {"service": {"name": f"istiod-{revision}", "namespace": NS, "path": "/inject", "port": 443}},
+        "rules": [
+            {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"], "scope": "*"}
+        ],
+        "namespaceSelector": {"matchExpressions": namespace},
+        "objectSelector": {"matchExpressions": pod},
+    }
 
 
 def _is(key, *values):
@@ -162,38 +249,91 @@ def _absent(key):
 def _injector(name, revision, answers_to, default):
     suffix = "sidecar-injector.istio.io"
     wanted = {"key": "sidecar.istio.io/inject", "operator": "NotIn", "values": ["false"]}
-    hooks = [_hook(f"rev.namespace.{suffix}", revision, [_is("istio.io/rev", answers_to), _absent("istio-injection")], [wanted]),
-             _hook(f"rev.object.{suffix}", revision, [_absent("istio.io/rev"), _absent("istio-injection")],
-                   [wanted, _is("istio.io/rev", answers_to)])]
+    hooks = [
+        _hook(
+            f"rev.namespace.{suffix}", revision, [_is("istio.io/rev", answers_to), _absent("istio-injection")], [wanted]
+        ),
+        _hook(
+            f"rev.object.{suffix}",
+            revision,
+            [_absent("istio.io/rev"), _absent("istio-injection")],
+            [wanted, _is("istio.io/rev", answers_to)],
+        ),
+    ]
     labels = {"istio.io/rev": revision, "app": "sidecar-injector"}
     if default:
         labels["istio.io/tag"] = "default"
-        hooks += [_hook(f"namespace.{suffix}", revision, [_is("istio-injection", "enabled")], [wanted]),
-                  _hook(f"object.{suffix}", revision, [_absent("istio-injection"), _absent("istio.io/rev")],
-                        [_is("sidecar.istio.io/inject", "true"), _absent("istio.io/rev")])]
-    return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
-            "metadata": {"name": name, "labels": labels}, "webhooks": hooks}
+        hooks += [
+            _hook(f"namespace.{suffix}", revision, [_is("istio-injection", "enabled")], [wanted]),
+            _hook(
+                f"object.{suffix}",
+                revision,
+                [_absent("istio-injection"), _absent("istio.io/rev")],
+                [_is("sidecar.istio.io/inject", "true"), _absent("istio.io/rev")],
+            ),
+        ]
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": name, "labels": labels},
+        "webhooks": hooks,
+    }
 
 
 def embedded_objects(revision, version, replicas, default):
     name, labels = f"istiod-{revision}", {"app": "istiod", "istio.io/rev": revision}
     meta = {"name": name, "namespace": NS, "labels": {**labels, "istio": "pilot"}}
-    ports = [("grpc-xds", 15010, 15010), ("https-dns", 15012, 15012), ("https-webhook", 443, 15017), ("http-monitoring", 15014, 15014)]
+    ports = [
+        ("grpc-xds", 15010, 15010),
+        ("https-dns", 15012, 15012),
+        ("https-webhook", 443, 15017),
+        ("http-monitoring", 15014, 15014),
+    ]
     objects = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
-         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": NS}]},
-        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {
-            "selector": labels, "ports": [{"name": n, "port": p, "targetPort": t, "protocol": "TCP"} for n, p, t in ports]}},
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": {
-            "replicas": replicas, "selector": {"matchLabels": labels}, "template": {
-                "metadata": {"labels": {**labels, "istio": "istiod", "sidecar.istio.io/inject": "false"},
-                             "annotations": {"bed.test/hold": "start"}},
-                "spec": {"serviceAccountName": name, "containers": [{
-                    "name": "discovery", "image": f"registry.local/istio/pilot:{version}",
-                    "ports": [{"containerPort": p} for p in (8080, 15010, 15012, 15014, 15017)]}]}}}},
-        _injector(f"istio-sidecar-injector-{revision}", revision, revision, False)]
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": NS}],
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": meta,
+            "spec": {
+                "selector": labels,
+                "ports": [{"name": n, "port": p, "targetPort": t, "protocol": "TCP"} for n, p, t in ports],
+            },
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": meta,
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {
+                        "labels": {**labels, "istio": "istiod", "sidecar.istio.io/inject": "false"},
+                        "annotations": {"bed.test/hold": "start"},
+                    },
+                    "spec": {
+                        "serviceAccountName": name,
+                        "containers": [
+                            {
+                                "name": "discovery",
+                                "image": f"registry.local/istio/pilot:{version}",
+                                "ports": [{"containerPort": p} for p in (8080, 15010, 15012, 15014, 15017)],
+                            }
+                        ],
+                    },
+                },
+            },
+        },
+        _injector(f"istio-sidecar-injector-{revision}", revision, revision, False),
+    ]
     if default:
         objects.append(_injector("istio-revision-tag-default", revision, "default", True))
     return objects

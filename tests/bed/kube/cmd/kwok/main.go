@@ -35,7 +35,9 @@ func before(s, mark, ins string) string {
 }
 
 func stages() string {
-	ready := before(podfast.DefaultPodReady, "  next:", expr("hold", "DoesNotExist")+expr("crashloop", "DoesNotExist"))
+	// meshgate's own pods are real processes, run by the bed's kubelet
+	notOurs := "    - key: '.metadata.labels[\"app.kubernetes.io/part-of\"]'\n      operator: 'NotIn'\n      values: ['meshgate']\n"
+	ready := before(podfast.DefaultPodReady, "  next:", expr("hold", "DoesNotExist")+expr("crashloop", "DoesNotExist")+notOurs)
 	pool := before(ready, "  next:", expr("pod-ip", "DoesNotExist")+delay("ready-delay"))
 	fixed := strings.Replace(ready, "name: pod-ready", "name: pod-ready-fixed-ip", 1)
 	fixed = before(fixed, "  next:", expr("pod-ip", "Exists"))
@@ -110,7 +112,7 @@ spec:
       phase: Running
       startTime: {{ $now | Quote }}
 `
-	notHeld := expr("hold", "DoesNotExist")
+	notHeld := expr("hold", "DoesNotExist") + notOurs
 	all := []string{nodefast.DefaultNodeInit, nodehb.DefaultNodeHeartbeatWithLease, pool, fixed, podfast.DefaultPodComplete, del, crash,
 		cond("pod-unready", notHeld+expr("unready", "Exists"), "False"),
 		cond("pod-ready-again", notHeld+expr("unready", "DoesNotExist")+expr("crashloop", "DoesNotExist"), "True")}

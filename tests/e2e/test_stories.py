@@ -1,0 +1,99 @@
+"""The scenario files that say `runs e2e`, on a real API server; what they cannot see is looked at afterwards."""
+
+import pathlib
+import random
+import time
+
+import pytest
+
+import lang
+import world
+
+SCENARIOS = pathlib.Path(__file__).resolve().parent.parent / "scenarios"
+
+
+def play(cluster, name, progress=None):
+    statements = lang.parse(SCENARIOS / f"{name}.scn")
+    assert lang.runs_in(statements, "e2e"), f"{name}.scn does not say: runs e2e"
+    w = world.World(cluster, statements)
+    began = time.monotonic()
+
+    def log(text):
+        print(f"  {name} {time.monotonic() - began:6.1f}s  {text}", flush=True)
+
+    w.build()
+    log(
+        f"mesh of {len(cluster.proxies('GET', '/list'))} synthetic and {2 * len(w.real_namespaces())} real proxies, "
+        f"istiod {cluster.istio.describe()}"
+    )
+    cluster.deploy()
+    log("gate and agents are ready")
+    try:
+        met = lang.run(w, statements, log=log, progress=progress and (lambda o: progress(w, o, log)), poll=0.5)
+    except lang.ScenarioFailed:
+        print(cluster.logs(30))
+        raise
+    log(f"{met} expectations met")
+    return w
+
+
+def moved_namespaces(w):
+    return [world.namespace_name(i) for i in range(w.mesh["namespaces"])]
+
+
+def injected(pod):
+    return pod["metadata"].get("annotations", {}).get("istio.io/rev")
+
+
+class Killer:
+    """SIGKILL to the gate at three random shares of moved proxies."""
+
+    def __init__(self, seed):
+        self.left = sorted(random.Random(seed).sample(range(5, 85), 3))
+
+    def __call__(self, w, observer, log):
+        ready = [c for c in w.cluster.containers("meshgate") if c.ready]
+        if self.left and ready and observer.cr and observer.moved(self.left[0]):
+            log(f"SIGKILL to the gate, {self.left.pop(0)} % have moved")
+            w.do("kill gate")
+
+
+@pytest.mark.replicas(2)
+def test_healthy(cluster):
+    seed = time.time_ns() % 1000000
+    print(f"\n  seed of the kills: {seed}")
+    killer = Killer(seed)
+    w = play(cluster, "healthy", killer)
+    assert w.gate_kills == 3, f"the gate was killed {w.gate_kills} times"
+    names = moved_namespaces(w)
+    for name in names:
+        labels = w.get(f"/api/v1/namespaces/{name}")["metadata"]["labels"]
+        assert labels.get("istio.io/rev") == "canary" and "istio-injection" not in labels, f"{name}: {labels}"
+        for pod in w.get(f"/api/v1/namespaces/{name}/pods")["items"]:
+            assert injected(pod) == "canary", f"{name}/{pod['metadata']['name']} was injected by {injected(pod)}"
+    templates = {k: n for k, n in world.controller_revisions(w.bed).items() if k[0] in names}
+    assert templates and set(templates.values()) == {
+        2
+    }, f"not restarted exactly once: {[k for k, n in templates.items() if n != 2]}"
+    proxies = cluster.proxies("GET", "/list")
+    assert all(p["Online"] and p["Revision"] == "canary" for p in proxies)
+    events = [e for e in w.bed.list("/api/v1/events") if e["involvedObject"]["kind"] == "MeshUpgrade"]
+    assert events, "no Event tells of the upgrade"
+
+
+def test_nack(cluster):
+    w = play(cluster, "nack")
+    if cluster.real_sidecars:
+        rejected = 0
+        for name in w.real_namespaces():
+            for pod in w.get(f"/api/v1/namespaces/{name}/pods")["items"]:
+                if pod["spec"].get("nodeName") == "real-1" and injected(pod) == "canary":
+                    rejected += (
+                        world.stats(pod["status"]["podIP"]).get("envoy_listener_manager_lds_update_rejected", 0) > 0
+                    )
+        print(f"  {rejected} real Envoys have rejected the canary's listeners")
+        assert rejected > 0, "no real Envoy rejected the canary's configuration"
+
+
+def test_stuck(cluster):
+    play(cluster, "stuck")
