@@ -137,6 +137,12 @@ void roster_heard(struct roster *r, const char *replica, int64_t now_ms) {
     }
 }
 
+void roster_pardon(struct roster *r, int64_t now_ms) {
+    for (struct post *p = r->posts; p != NULL; p = p->hh.next) {
+        p->since_ms = now_ms;
+    }
+}
+
 const char *roster_reader(const struct roster *r, const char *replica) {
     const struct post *p = post_get(r, replica);
     return p != NULL ? p->reader : NULL;

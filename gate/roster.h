@@ -26,6 +26,8 @@ int64_t roster_update(struct roster *r, const struct inventory *inv, struct assi
                       int64_t now_ms);
 /* The reader has brought word of a replica. */
 void roster_heard(struct roster *r, const char *replica, int64_t now_ms);
+/* The period has changed: every reader's time without a word begins now. */
+void roster_pardon(struct roster *r, int64_t now_ms);
 /* NULL: nobody. */
 const char *roster_reader(const struct roster *r, const char *replica);
 /* Does this node read a replica, or stand by for one? */

@@ -131,10 +131,13 @@ static bool set_focus(struct sessions *s, const char *const *focus, size_t n) {
 
 void sessions_assign(struct sessions *s, const char *const *focus, size_t n_focus, bool idle) {
     bool changed = set_focus(s, focus, n_focus);
-    changed |= idle != s->idle;
+    bool period = idle != s->idle;
     s->idle = idle;
+    if (period) {
+        roster_pardon(s->roster, sched_now(s->sched));
+    }
     const struct inventory *inv = inventory_of(s->opts.inventory);
-    if (s->done_seats != s->seats_version || s->done_inventory != inv->version) {
+    if (period || s->done_seats != s->seats_version || s->done_inventory != inv->version) {
         choose(s);
         changed = true;
     }
