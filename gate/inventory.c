@@ -195,7 +195,8 @@ static bool pod_put(struct inventory_tables *t, const json_t *o) {
     struct inv_pod *p = inventory_read_pod(o), *old;
     p->labels = labels_share(t, p->labels);
     HASH_FIND_STR(t->inv.pods, p->uid, old);
-    bool mesh = !strcmp(p->namespace_, t->istio_namespace) && inventory_mesh_put(t, INVENTORY_PODS, o) && inventory_mesh_rebuild(t);
+    bool mesh =
+        !strcmp(p->namespace_, t->istio_namespace) && inventory_mesh_put(t, INVENTORY_PODS, o) && inventory_mesh_rebuild(t);
     if (old && strcmp(old->namespace_, p->namespace_) != 0) {
         pod_free(t, old); /* no API server says so of one UID; our lists by namespace must survive it */
         old = NULL;
@@ -267,7 +268,8 @@ static bool upgrade_drop(struct inventory_tables *t, const char *name) {
 /* --- the tables as a whole --- */
 
 void inventory_init(struct inventory_tables *t, struct sched *sched, const char *istio_namespace) {
-    *t = (struct inventory_tables){.sched = sched, .istio_namespace = mem_dup(istio_namespace), .mesh = inventory_mesh_new()};
+    *t = (struct inventory_tables){
+        .sched = sched, .istio_namespace = mem_dup(istio_namespace), .mesh = inventory_mesh_new()};
     t->inv.injectors = injectors_new();
     t->labels_sweep_at = SWEEP_MIN;
 }
@@ -291,8 +293,10 @@ void inventory_done(struct inventory_tables *t) {
 }
 
 static const enum workload_kind kind_of[INVENTORY_RESOURCES] = {
-    [INVENTORY_DEPLOYMENTS] = KIND_DEPLOYMENT,   [INVENTORY_STATEFULSETS] = KIND_STATEFULSET,
-    [INVENTORY_DAEMONSETS] = KIND_DAEMONSET,     [INVENTORY_REPLICASETS] = KIND_REPLICASET,
+    [INVENTORY_DEPLOYMENTS] = KIND_DEPLOYMENT,
+    [INVENTORY_STATEFULSETS] = KIND_STATEFULSET,
+    [INVENTORY_DAEMONSETS] = KIND_DAEMONSET,
+    [INVENTORY_REPLICASETS] = KIND_REPLICASET,
     [INVENTORY_JOBS] = KIND_JOB,
 };
 

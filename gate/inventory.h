@@ -23,46 +23,46 @@ struct inv_namespace {
 
 struct inv_pod {
     char *uid, *namespace_, *name, *node, *ip;
-    json_t *labels;            /* shared by pods with equal ones */
-    json_t *annotations;       /* only Istio's and ours, without sidecar.istio.io/status; NULL none */
-    char *injected;            /* revision from annotations; NULL: no sidecar, "": a sidecar that does not say whose */
+    json_t *labels;                /* shared by pods with equal ones */
+    json_t *annotations;           /* only Istio's and ours, without sidecar.istio.io/status; NULL none */
+    char *injected;                /* revision from annotations; NULL: no sidecar, "": a sidecar that does not say whose */
     char *owner_kind, *owner_name; /* controller, as in ownerReferences; NULL bare */
-    char *proxy_image;         /* of container istio-proxy, NULL none */
+    char *proxy_image;             /* of container istio-proxy, NULL none */
     bool host_network, ready, deleting, finished;
     int64_t created_wall_ms;
-    char *expected;            /* cached: result of injectors_for(); kept by inventory */
+    char *expected;                     /* cached: result of injectors_for(); kept by inventory */
     enum injector_result expected_kind; /* INJECTOR_UNKNOWN as long as the namespace is not known */
-    int64_t expected_since_ms; /* monotonic time at which `expected` last changed (or the pod was first seen) */
-    struct inv_pod *next, *prev; /* of the same namespace; the inventory's own */
-    UT_hash_handle hh;         /* by uid */
+    int64_t expected_since_ms;          /* monotonic time at which `expected` last changed (or the pod was first seen) */
+    struct inv_pod *next, *prev;        /* of the same namespace; the inventory's own */
+    UT_hash_handle hh;                  /* by uid */
 };
 
 /* Also an owner that is not watched (Rollout, CronJob, somebody's own kind): then only kind and names are known. */
 struct inv_workload {
-    char *key;                 /* "Deployment/ns/name" */
+    char *key; /* "Deployment/ns/name" */
     enum workload_kind kind;
     char *namespace_, *name, *uid, *resource_version;
-    char *restart_mark;        /* template annotation meshgate.io/restarted-for, NULL none */
+    char *restart_mark; /* template annotation meshgate.io/restarted-for, NULL none */
     uint32_t replicas;
     bool paused, on_delete, settled, failed_create, overdue;
     char *failed_create_text;
-    uint32_t refs;             /* who names an owner that is not watched; the inventory's own */
+    uint32_t refs; /* who names an owner that is not watched; the inventory's own */
     UT_hash_handle hh;
 };
 
-struct inv_replica {           /* an istiod pod behind a revision's Service */
+struct inv_replica { /* an istiod pod behind a revision's Service */
     char *uid, *name, *address, *revision, *node, *zone;
     bool ready;
     uint16_t xds_port, http_port;
-    UT_hash_handle hh;         /* by uid */
+    UT_hash_handle hh; /* by uid */
 };
 
 struct inv_revision {
     char *name;
-    char *server_name;         /* istiod-REV.NS.svc, or istiod.NS.svc for "default" */
-    json_t *service_ips;       /* array of strings: ClusterIPs of Services with label istio.io/rev=REV */
-    json_t *tags;              /* array of strings */
-    char *version;             /* from the istiod pods' image tag, NULL unknown */
+    char *server_name;   /* istiod-REV.NS.svc, or istiod.NS.svc for "default" */
+    json_t *service_ips; /* array of strings: ClusterIPs of Services with label istio.io/rev=REV */
+    json_t *tags;        /* array of strings */
+    char *version;       /* from the istiod pods' image tag, NULL unknown */
     bool has_injector;
     UT_hash_handle hh;
 };
@@ -70,7 +70,7 @@ struct inv_revision {
 struct inv_upgrade {
     char *name, *uid, *resource_version;
     int64_t generation;
-    json_t *spec, *status;     /* as the API server has them; status may be NULL */
+    json_t *spec, *status; /* as the API server has them; status may be NULL */
     UT_hash_handle hh;
 };
 
@@ -82,25 +82,27 @@ struct inventory {
     struct inv_revision *revisions;
     struct inv_upgrade *upgrades;
     struct injectors *injectors;
-    uint64_t version;          /* rises with every change that matters */
+    uint64_t version; /* rises with every change that matters */
 };
 
-struct inventory_watch;        /* inventory plus its reflectors */
+struct inventory_watch; /* inventory plus its reflectors */
 
 /* Start all reflectors. changed(ctx) is called after each change, coalesced by the caller. */
-struct inventory_watch *inventory_watch_new(struct kube *k, const char *istio_namespace, void (*changed)(void *ctx), void *ctx,
-                                            uint64_t seed);
+struct inventory_watch *inventory_watch_new(struct kube *k, const char *istio_namespace, void (*changed)(void *ctx),
+                                            void *ctx, uint64_t seed);
 void inventory_watch_free(struct inventory_watch *w);
 struct inventory *inventory_of(struct inventory_watch *w);
-/* Every watch is in sync, or lost for less than 30 s. why_not may be NULL; it names each resource that is not, with the reason. */
+/* Every watch is in sync, or lost for less than 30 s. why_not may be NULL; it names each resource that is not, with the
+ * reason. */
 bool inventory_fresh(const struct inventory_watch *w, struct buf *why_not);
 /* All lists have been seen once. */
 bool inventory_loaded(const struct inventory_watch *w);
 
-/* Owner that a person would name: through ReplicaSet to Deployment, Job to CronJob. NULL for a bare pod (KIND_BARE_POD, its own
- * name) and as long as the ReplicaSet, Job or workload between is not known (KIND_UNKNOWN, the name in ownerReferences). */
-const struct inv_workload *inventory_owner(const struct inventory_watch *w, const struct inv_pod *p, enum workload_kind *kind,
-                                           const char **name);
+/* Owner that a person would name: through ReplicaSet to Deployment, Job to CronJob. NULL for a bare pod (KIND_BARE_POD, its
+ * own name) and as long as the ReplicaSet, Job or workload between is not known (KIND_UNKNOWN, the name in
+ * ownerReferences). */
+const struct inv_workload *inventory_owner(const struct inventory_watch *w, const struct inv_pod *p,
+                                           enum workload_kind *kind, const char **name);
 /* Zone of a node, NULL unknown. */
 const char *inventory_zone(const struct inventory_watch *w, const char *node);
 const struct inv_replica *inventory_replica_by_ip(const struct inventory *inv, const char *ip);

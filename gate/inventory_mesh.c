@@ -102,7 +102,8 @@ static json_t *service_about(const json_t *o) {
     if (!ips && *ip && strcmp(ip, "None") != 0) {
         json_array_append_new(kept, json_string(ip));
     }
-    return json_pack("{s:s, s:s, s:o}", "rev", *rev ? rev : "default", "tag", js_text(labels, "istio.io/tag", NULL), "ips", kept);
+    return json_pack("{s:s, s:s, s:o}", "rev", *rev ? rev : "default", "tag", js_text(labels, "istio.io/tag", NULL), "ips",
+                     kept);
 }
 
 static json_t *slice_about(const json_t *o) {
@@ -188,8 +189,8 @@ static uint16_t port_named(const json_t *ports, const char *name, uint16_t absen
     return absent;
 }
 
-static void add_replica(const struct inventory_tables *t, struct inventory *inv, const char *revision, const json_t *endpoint,
-                        const json_t *ports) {
+static void add_replica(const struct inventory_tables *t, struct inventory *inv, const char *revision,
+                        const json_t *endpoint, const json_t *ports) {
     const char *address = json_string_value(json_array_get(js_at(endpoint, "addresses", NULL), 0));
     const char *uid = js_str(endpoint, "targetRef", "uid", NULL), *node = js_str(endpoint, "nodeName", NULL);
     const char *name = js_str(endpoint, "targetRef", "name", NULL), *zone = js_str(endpoint, "zone", NULL);
@@ -273,12 +274,12 @@ static void make(struct inventory_tables *t, struct inventory *out) {
 static char *mesh_text(const struct inventory *inv) {
     json_t *all = json_array();
     for (const struct inv_revision *r = inv->revisions; r; r = r->hh.next) {
-        json_array_append_new(all, json_pack("[s, s, O, O, s?, b]", r->name, r->server_name, r->service_ips, r->tags, r->version,
-                                             r->has_injector));
+        json_array_append_new(all, json_pack("[s, s, O, O, s?, b]", r->name, r->server_name, r->service_ips, r->tags,
+                                             r->version, r->has_injector));
     }
     for (const struct inv_replica *r = inv->replicas; r; r = r->hh.next) {
-        json_array_append_new(all, json_pack("[s, s, s, s, s?, s?, b, i, i]", r->uid, r->name, r->address, r->revision, r->node,
-                                             r->zone, r->ready, r->xds_port, r->http_port));
+        json_array_append_new(all, json_pack("[s, s, s, s, s?, s?, b, i, i]", r->uid, r->name, r->address, r->revision,
+                                             r->node, r->zone, r->ready, r->xds_port, r->http_port));
     }
     char *s = js_dump(all);
     json_decref(all);

@@ -1,7 +1,7 @@
 /*
  * Workloads, and the way from a pod to the one that a person would name. Deployments, StatefulSets, DaemonSets, ReplicaSets
- * without an owner and Jobs without a CronJob are objects of their own. Owners of kinds that nobody watches (Rollout, CronJob,
- * foreign kinds) are kept as bare names for as long as a pod, ReplicaSet or Job refers to them.
+ * without an owner and Jobs without a CronJob are objects of their own. Owners of kinds that nobody watches (Rollout,
+ * CronJob, foreign kinds) are kept as bare names for as long as a pod, ReplicaSet or Job refers to them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,7 +58,8 @@ bool inventory_workload_put(struct inventory_tables *t, struct inv_workload *w) 
     return differs;
 }
 
-bool inventory_workload_drop(struct inventory_tables *t, enum workload_kind kind, const char *namespace_, const char *name) {
+bool inventory_workload_drop(struct inventory_tables *t, enum workload_kind kind, const char *namespace_,
+                             const char *name) {
     char key[KEY_MAX];
     make_key(key, inventory_kind_name(kind), namespace_, name);
     struct inv_workload *w = find_workload(t, key);

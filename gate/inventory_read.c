@@ -13,30 +13,48 @@
 
 /* --- fields --- */
 
-static const size_t namespace_texts[] = {AT(inv_namespace, resource_version), AT(inv_namespace, name), AT(inv_namespace, uid)};
+static const size_t namespace_texts[] = {AT(inv_namespace, resource_version), AT(inv_namespace, name),
+                                         AT(inv_namespace, uid)};
 static const size_t namespace_trees[] = {AT(inv_namespace, labels), AT(inv_namespace, annotations)};
-const struct inventory_fields inventory_namespace_fields = {
-    namespace_texts, COUNT(namespace_texts), 1, namespace_trees, COUNT(namespace_trees),
-    AT(inv_namespace, terminating), AT(inv_namespace, terminating) + sizeof(bool)};
+const struct inventory_fields inventory_namespace_fields = {namespace_texts,
+                                                            COUNT(namespace_texts),
+                                                            1,
+                                                            namespace_trees,
+                                                            COUNT(namespace_trees),
+                                                            AT(inv_namespace, terminating),
+                                                            AT(inv_namespace, terminating) + sizeof(bool)};
 
-static const size_t pod_texts[] = {AT(inv_pod, uid), AT(inv_pod, namespace_), AT(inv_pod, name), AT(inv_pod, node),
-                                   AT(inv_pod, ip), AT(inv_pod, injected), AT(inv_pod, owner_kind), AT(inv_pod, owner_name),
-                                   AT(inv_pod, proxy_image)};
+static const size_t pod_texts[] = {AT(inv_pod, uid),        AT(inv_pod, namespace_), AT(inv_pod, name),
+                                   AT(inv_pod, node),       AT(inv_pod, ip),         AT(inv_pod, injected),
+                                   AT(inv_pod, owner_kind), AT(inv_pod, owner_name), AT(inv_pod, proxy_image)};
 static const size_t pod_trees[] = {AT(inv_pod, labels), AT(inv_pod, annotations)};
 const struct inventory_fields inventory_pod_fields = {
     pod_texts, COUNT(pod_texts), 0, pod_trees, COUNT(pod_trees), AT(inv_pod, host_network), AT(inv_pod, expected)};
 
-static const size_t workload_texts[] = {AT(inv_workload, resource_version), AT(inv_workload, key), AT(inv_workload, namespace_),
-                                        AT(inv_workload, name), AT(inv_workload, uid), AT(inv_workload, restart_mark),
+static const size_t workload_texts[] = {AT(inv_workload, resource_version),
+                                        AT(inv_workload, key),
+                                        AT(inv_workload, namespace_),
+                                        AT(inv_workload, name),
+                                        AT(inv_workload, uid),
+                                        AT(inv_workload, restart_mark),
                                         AT(inv_workload, failed_create_text)};
-const struct inventory_fields inventory_workload_fields = {
-    workload_texts, COUNT(workload_texts), 1, NULL, 0, AT(inv_workload, replicas), AT(inv_workload, overdue) + sizeof(bool)};
+const struct inventory_fields inventory_workload_fields = {workload_texts,
+                                                           COUNT(workload_texts),
+                                                           1,
+                                                           NULL,
+                                                           0,
+                                                           AT(inv_workload, replicas),
+                                                           AT(inv_workload, overdue) + sizeof(bool)};
 
 static const size_t upgrade_texts[] = {AT(inv_upgrade, resource_version), AT(inv_upgrade, name), AT(inv_upgrade, uid)};
 static const size_t upgrade_trees[] = {AT(inv_upgrade, spec), AT(inv_upgrade, status)};
-const struct inventory_fields inventory_upgrade_fields = {
-    upgrade_texts, COUNT(upgrade_texts), 1, upgrade_trees, COUNT(upgrade_trees),
-    AT(inv_upgrade, generation), AT(inv_upgrade, generation) + sizeof(int64_t)};
+const struct inventory_fields inventory_upgrade_fields = {upgrade_texts,
+                                                          COUNT(upgrade_texts),
+                                                          1,
+                                                          upgrade_trees,
+                                                          COUNT(upgrade_trees),
+                                                          AT(inv_upgrade, generation),
+                                                          AT(inv_upgrade, generation) + sizeof(int64_t)};
 
 static char **text_at(const void *x, size_t offset) {
     return (char **)((uintptr_t)x + offset);
@@ -123,7 +141,8 @@ struct inv_namespace *inventory_read_namespace(const json_t *o) {
     n->resource_version = mem_dup(js_text(o, "metadata", "resourceVersion", NULL));
     n->labels = keep(js_at(o, "metadata", "labels", NULL));
     n->annotations = keep(js_at(o, "metadata", "annotations", NULL));
-    n->terminating = js_str(o, "metadata", "deletionTimestamp", NULL) || !strcmp(js_text(o, "status", "phase", NULL), "Terminating");
+    n->terminating =
+        js_str(o, "metadata", "deletionTimestamp", NULL) || !strcmp(js_text(o, "status", "phase", NULL), "Terminating");
     return n;
 }
 
@@ -229,8 +248,8 @@ const char *inventory_kind_name(enum workload_kind k) {
 }
 
 static bool deployment_settled(const json_t *o, int64_t wanted) {
-    return js_int(o, 0, "status", "updatedReplicas", NULL) == wanted && js_int(o, 0, "status", "replicas", NULL) == wanted &&
-           js_int(o, 0, "status", "readyReplicas", NULL) == wanted;
+    return js_int(o, 0, "status", "updatedReplicas", NULL) == wanted &&
+           js_int(o, 0, "status", "replicas", NULL) == wanted && js_int(o, 0, "status", "readyReplicas", NULL) == wanted;
 }
 
 static bool statefulset_settled(const json_t *o, int64_t wanted) {
@@ -240,7 +259,8 @@ static bool statefulset_settled(const json_t *o, int64_t wanted) {
 }
 
 static bool daemonset_settled(const json_t *o, int64_t wanted) {
-    return js_int(o, 0, "status", "updatedNumberScheduled", NULL) == wanted && js_int(o, 0, "status", "numberReady", NULL) == wanted;
+    return js_int(o, 0, "status", "updatedNumberScheduled", NULL) == wanted &&
+           js_int(o, 0, "status", "numberReady", NULL) == wanted;
 }
 
 static bool settled(const json_t *o, enum workload_kind kind, int64_t wanted) {

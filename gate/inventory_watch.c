@@ -67,8 +67,8 @@ static void on_synced(void *ctx) {
     tell(s, true);
 }
 
-struct inventory_watch *inventory_watch_new(struct kube *k, const char *istio_namespace, void (*changed)(void *ctx), void *ctx,
-                                            uint64_t seed) {
+struct inventory_watch *inventory_watch_new(struct kube *k, const char *istio_namespace, void (*changed)(void *ctx),
+                                            void *ctx, uint64_t seed) {
     static const struct reflector_ops ops = {on_upsert, on_gone, on_synced};
     struct inventory_watch *w = mem_alloc(sizeof *w);
     char *escaped = kube_escape(istio_namespace);
@@ -130,8 +130,8 @@ bool inventory_loaded(const struct inventory_watch *w) {
     return true;
 }
 
-const struct inv_workload *inventory_owner(const struct inventory_watch *w, const struct inv_pod *p, enum workload_kind *kind,
-                                           const char **name) {
+const struct inv_workload *inventory_owner(const struct inventory_watch *w, const struct inv_pod *p,
+                                           enum workload_kind *kind, const char **name) {
     return inventory_owner_of(&w->t, p, kind, name);
 }
 

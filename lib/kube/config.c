@@ -70,8 +70,8 @@ static char *base64_text(const char *s) {
 
 static bool fail(const struct reading *r, struct err *err, const char *entry, const char *name, const char *field,
                  const char *what) {
-    return err_set(err, ERR_INVALID, "kubeconfig %s: context \"%s\": %s \"%s\": %s %s", r->path, r->context, entry, name, field,
-                   what);
+    return err_set(err, ERR_INVALID, "kubeconfig %s: context \"%s\": %s \"%s\": %s %s", r->path, r->context, entry, name,
+                   field, what);
 }
 
 /* A file name in a kubeconfig is relative to the kubeconfig. */
@@ -97,7 +97,8 @@ static bool pem_field(const struct reading *r, const json_t *o, const char *entr
         if (*out && strstr(*out, "-----BEGIN ")) {
             return true;
         }
-        return fail(r, err, entry, name, data_field, "is not base64 of a PEM text; take it from `kubectl config view --raw`");
+        return fail(r, err, entry, name, data_field,
+                    "is not base64 of a PEM text; take it from `kubectl config view --raw`");
     }
     if (!file) {
         return true;
@@ -143,7 +144,8 @@ static bool pick_context(struct reading *r, const char *context, struct kube_con
     r->context = context && *context ? context : js_text(r->doc, "current-context", NULL);
     context_names(r->doc, names, sizeof names);
     if (!*r->context) {
-        return err_set(err, ERR_INVALID, "kubeconfig %s: no current-context; choose one of its contexts: %s", r->path, names);
+        return err_set(err, ERR_INVALID, "kubeconfig %s: no current-context; choose one of its contexts: %s", r->path,
+                       names);
     }
     const json_t *c = entry_named(r->doc, "contexts", "context", r->context);
     if (!c) {
@@ -164,7 +166,8 @@ static bool pick_context(struct reading *r, const char *context, struct kube_con
 }
 
 static bool read_cluster(const struct reading *r, struct kube_config *out, struct err *err) {
-    const char *server = js_text(r->cluster, "server", NULL), *insecure = js_text(r->cluster, "insecure-skip-tls-verify", NULL);
+    const char *server = js_text(r->cluster, "server", NULL),
+               *insecure = js_text(r->cluster, "insecure-skip-tls-verify", NULL);
     if (strncmp(server, "https://", 8) != 0 || !server[8]) {
         return fail(r, err, "cluster", r->cluster_name, "server", "must be https://HOST:PORT");
     }
@@ -245,14 +248,16 @@ bool kube_config_from_dir(const char *dir, struct kube_config *out, struct err *
     const char *host = getenv("KUBERNETES_SERVICE_HOST"), *port = getenv("KUBERNETES_SERVICE_PORT");
     *out = (struct kube_config){0};
     if (!host || !*host || !port || !*port) {
-        return err_set(err, ERR_NOT_FOUND, "not inside a cluster: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are "
-                                           "not set; give a kubeconfig");
+        return err_set(err, ERR_NOT_FOUND,
+                       "not inside a cluster: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are "
+                       "not set; give a kubeconfig");
     }
     char *ca = mem_printf("%s/ca.crt", dir), *ns = mem_printf("%s/namespace", dir), *probe = NULL;
     out->token_file = mem_printf("%s/token", dir);
     bool six = strchr(host, ':') != NULL;
     out->server = mem_printf("https://%s%s%s:%s", six ? "[" : "", host, six ? "]" : "", port);
-    bool ok = text_read_file(out->token_file, MAX_FILE, &probe, NULL, err) && text_read_file(ca, MAX_FILE, &out->ca_pem, NULL, err);
+    bool ok = text_read_file(out->token_file, MAX_FILE, &probe, NULL, err) &&
+              text_read_file(ca, MAX_FILE, &out->ca_pem, NULL, err);
     if (!ok) {
         err_wrap(err, "service account of this pod (is automountServiceAccountToken off?)");
     } else if (!strstr(out->ca_pem, "-----BEGIN ")) {
@@ -274,8 +279,8 @@ bool kube_config_in_cluster(struct kube_config *out, struct err *err) {
 }
 
 void kube_config_done(struct kube_config *c) {
-    char **all[] = {&c->server, &c->ca_pem, &c->cert_pem, &c->key_pem, &c->token, &c->token_file, &c->tls_server_name,
-                    &c->namespace_};
+    char **all[] = {&c->server, &c->ca_pem,     &c->cert_pem,        &c->key_pem,
+                    &c->token,  &c->token_file, &c->tls_server_name, &c->namespace_};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         mem_set(all[i], NULL);
     }

@@ -1,6 +1,6 @@
 /*
- * The transport on libcurl: one multi handle on the loop. libcurl's callbacks only fill buffers; handlers run afterwards, in
- * tell_all(), when libcurl is not on the stack. So a handler may send and cancel as it likes, and no handle is added or
+ * The transport on libcurl: one multi handle on the loop. libcurl's callbacks only fill buffers; handlers run afterwards,
+ * in tell_all(), when libcurl is not on the stack. So a handler may send and cancel as it likes, and no handle is added or
  * removed inside one of libcurl's callbacks.
  */
 #include <stdlib.h>
@@ -224,7 +224,8 @@ static bool place(struct curl_kube *self, struct err *err) {
               curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
               curl_url_get(u, CURLUPART_PATH, &prefix, 0) == CURLUE_OK && !strncmp(self->config.server, "https://", 8);
     if (!ok) {
-        err_set(err, ERR_INVALID, "server \"%s\" must be https://HOST:PORT", self->config.server ? self->config.server : "");
+        err_set(err, ERR_INVALID, "server \"%s\" must be https://HOST:PORT",
+                self->config.server ? self->config.server : "");
         goto out;
     }
     self->base = mem_printf("https://%s:%s%s", name ? name : host, port, strcmp(prefix, "/") ? prefix : "");

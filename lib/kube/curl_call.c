@@ -163,7 +163,8 @@ static void set_request(struct kube_call *c, const struct kube_request *req) {
     }
 }
 
-struct kube_call *curl_call_new(struct curl_kube *self, const struct kube_request *req, const struct kube_handler *h, void *ctx) {
+struct kube_call *curl_call_new(struct curl_kube *self, const struct kube_request *req, const struct kube_handler *h,
+                                void *ctx) {
     struct kube_call *c = mem_alloc(sizeof *c);
     c->owner = self;
     c->handler = *h;
@@ -202,11 +203,13 @@ static void transport_error(const struct kube_call *c, struct err *err) {
     const char *why = c->why[0] ? c->why : curl_easy_strerror(c->result);
     int path_len = (int)strcspn(c->path, "?");
     if (c->forced == ERR_TIMEOUT) {
-        err_set(err, ERR_TIMEOUT, "%s %.*s: no byte for %lld s", c->method, path_len, c->path, (long long)c->silence_ms / 1000);
+        err_set(err, ERR_TIMEOUT, "%s %.*s: no byte for %lld s", c->method, path_len, c->path,
+                (long long)c->silence_ms / 1000);
     } else if (c->in.over) {
         err_set(err, ERR_LIMIT, "%s %.*s: answer larger than %d MiB", c->method, path_len, c->path, MAX_ANSWER >> 20);
     } else if (c->result == CURLE_PEER_FAILED_VERIFICATION) {
-        err_set(err, ERR_DENIED, "%s: the server's certificate is not accepted (%s): check server and certificate-authority",
+        err_set(err, ERR_DENIED,
+                "%s: the server's certificate is not accepted (%s): check server and certificate-authority",
                 c->owner->config.server, why);
     } else if (c->result == CURLE_SSL_CERTPROBLEM || c->result == CURLE_SSL_CACERT_BADFILE) {
         err_set(err, ERR_INVALID, "%s: our certificate, key or CA can't be used: %s", c->owner->config.server, why);

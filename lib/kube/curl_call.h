@@ -11,17 +11,17 @@ struct curl_kube {
     struct kube kube;
     uv_loop_t *uv;
     CURLM *multi;
-    struct timer timer;          /* libcurl's own */
-    struct kube_call *calls;     /* utlist */
-    int64_t heard_ms;            /* last byte of any call */
+    struct timer timer;      /* libcurl's own */
+    struct kube_call *calls; /* utlist */
+    int64_t heard_ms;        /* last byte of any call */
 
-    struct kube_config config;   /* owned copy */
-    char *base;                  /* https://NAME:PORT[/PREFIX] */
+    struct kube_config config;     /* owned copy */
+    char *base;                    /* https://NAME:PORT[/PREFIX] */
     struct curl_slist *connect_to; /* when certificate name and address differ */
 
-    char *token;                 /* from config.token_file */
+    char *token; /* from config.token_file */
     struct timespec token_mtime;
-    int64_t token_read_ms;       /* 0: read it again */
+    int64_t token_read_ms; /* 0: read it again */
 };
 
 struct kube_call {
@@ -31,17 +31,18 @@ struct kube_call {
     struct kube_handler handler;
     void *ctx;
     char *method, *path;
-    struct buf in;               /* body so far; of a stream: what was not handed on yet */
+    struct buf in; /* body so far; of a stream: what was not handed on yet */
     int64_t started_ms, heard_ms, silence_ms;
-    struct timer silence;        /* streams only */
+    struct timer silence; /* streams only */
     CURLcode result;
-    enum err_code forced;        /* ended by us, not by libcurl */
+    enum err_code forced; /* ended by us, not by libcurl */
     bool stream, opened, told_open, ended;
     char why[CURL_ERROR_SIZE];
     struct kube_call *prev, *next;
 };
 
-struct kube_call *curl_call_new(struct curl_kube *self, const struct kube_request *req, const struct kube_handler *h, void *ctx);
+struct kube_call *curl_call_new(struct curl_kube *self, const struct kube_request *req, const struct kube_handler *h,
+                                void *ctx);
 /* The easy handle must be out of the multi handle. */
 void curl_call_free(struct kube_call *c);
 /* Fill the answer of an ended call; r borrows from c. */

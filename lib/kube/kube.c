@@ -63,10 +63,14 @@ static const char *status_name(int status) {
         int status;
         const char *name;
     } names[] = {
-        {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
-        {406, "Not Acceptable"}, {408, "Timeout"}, {409, "Conflict"}, {410, "Expired"},
-        {413, "Too Large"}, {415, "Unsupported Media Type"}, {422, "Invalid"}, {429, "Too Many Requests"},
-        {500, "Internal Error"}, {502, "Bad Gateway"}, {503, "Unavailable"}, {504, "Timeout"},
+        {400, "Bad Request"},    {401, "Unauthorized"},
+        {403, "Forbidden"},      {404, "Not Found"},
+        {406, "Not Acceptable"}, {408, "Timeout"},
+        {409, "Conflict"},       {410, "Expired"},
+        {413, "Too Large"},      {415, "Unsupported Media Type"},
+        {422, "Invalid"},        {429, "Too Many Requests"},
+        {500, "Internal Error"}, {502, "Bad Gateway"},
+        {503, "Unavailable"},    {504, "Timeout"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (names[i].status == status) {
@@ -105,7 +109,8 @@ void kube_status_error(int status, const char *body, size_t len, const char *met
     }
     char said[sizeof out->text];
     server_text(body, len, said, sizeof said);
-    const char *hint = status == 401 ? " (the API server does not accept our credentials: renew the token or certificate)" : "";
+    const char *hint =
+        status == 401 ? " (the API server does not accept our credentials: renew the token or certificate)" : "";
     err_set(out, status_code(status), "%s %.*s: %d %s%s%s%s", method, (int)strcspn(path, "?"), path, status,
             status_name(status), said[0] ? ": " : "", said, hint);
 }

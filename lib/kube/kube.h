@@ -11,22 +11,22 @@
 #include "../base/sched.h"
 
 struct kube_request {
-    const char *method;        /* GET, POST, PUT, PATCH, DELETE */
-    const char *path;          /* "/api/v1/pods?limit=500": path and query, already escaped */
-    const char *body;          /* text or NULL */
-    const char *content_type;  /* NULL: application/json. PATCH needs application/merge-patch+json or the like */
-    const char *accept;        /* NULL: application/json */
-    int64_t timeout_ms;        /* whole request; 0: 30 s. For streams: longest silence; 0: 90 s */
-    bool stream;               /* a watch: body bytes are handed on as they come */
+    const char *method;       /* GET, POST, PUT, PATCH, DELETE */
+    const char *path;         /* "/api/v1/pods?limit=500": path and query, already escaped */
+    const char *body;         /* text or NULL */
+    const char *content_type; /* NULL: application/json. PATCH needs application/merge-patch+json or the like */
+    const char *accept;       /* NULL: application/json */
+    int64_t timeout_ms;       /* whole request; 0: 30 s. For streams: longest silence; 0: 90 s */
+    bool stream;              /* a watch: body bytes are handed on as they come */
 };
 
 struct kube_response {
-    int status;                /* HTTP status; 0: no answer, see err */
-    const char *body;          /* of a request that is no stream, or the error body of a stream; may be "" */
+    int status;       /* HTTP status; 0: no answer, see err */
+    const char *body; /* of a request that is no stream, or the error body of a stream; may be "" */
     size_t len;
-    int64_t retry_after_ms;    /* from Retry-After, else 0 */
-    struct err err;            /* ERR_NONE for 2xx; otherwise by kind (401/403 DENIED, 404 NOT_FOUND, 409 CONFLICT, 410 and
-                                  422 INVALID, 429 and 5xx UNAVAILABLE) with the server's message */
+    int64_t retry_after_ms; /* from Retry-After, else 0 */
+    struct err err;         /* ERR_NONE for 2xx; otherwise by kind (401/403 DENIED, 404 NOT_FOUND, 409 CONFLICT, 410 and
+                               422 INVALID, 429 and 5xx UNAVAILABLE) with the server's message */
 };
 
 struct kube_handler {
@@ -64,8 +64,8 @@ struct kube_config {
     char *token;              /* fixed token, or NULL */
     char *token_file;         /* re-read when it changes, at least each minute, and after a 401 */
     char *tls_server_name;
-    bool insecure;            /* insecure-skip-tls-verify: refused unless the kubeconfig says so */
-    char *namespace_;         /* of the context or of the pod */
+    bool insecure;    /* insecure-skip-tls-verify: refused unless the kubeconfig says so */
+    char *namespace_; /* of the context or of the pod */
 };
 
 /* kubeconfig file (YAML by libyaml; inline data or file names relative to it; context NULL: current-context).

@@ -34,9 +34,9 @@ enum {
 /* An object as the user knows it. */
 struct seen {
     UT_hash_handle hh;
-    uint64_t list;      /* number of the list that held it last */
+    uint64_t list; /* number of the list that held it last */
     char *uid;
-    size_t name_at;     /* in key, which is NAMESPACE/NAME */
+    size_t name_at; /* in key, which is NAMESPACE/NAME */
     char key[];
 };
 
@@ -53,16 +53,16 @@ struct reflector {
     struct timer timer;
     struct seen *seen;
     struct lines lines;
-    char *version;        /* watch from here; NULL: list first */
-    char *next;           /* continue token of a list under way */
+    char *version; /* watch from here; NULL: list first */
+    char *next;    /* continue token of a list under way */
     char *list_version;
-    uint64_t list;        /* number of the list under way or done last */
+    uint64_t list; /* number of the list under way or done last */
     uint64_t relists;
     bool synced, got_event;
 
-    int64_t proof_ms;     /* last sign that what we hold is true */
-    int64_t lost_ms;      /* since when there is none; 0: the watch stands */
-    int64_t watch_ms;     /* when the watch was sent */
+    int64_t proof_ms; /* last sign that what we hold is true */
+    int64_t lost_ms;  /* since when there is none; 0: the watch stands */
+    int64_t watch_ms; /* when the watch was sent */
     int64_t failed_ms;
     uint32_t failures;
     struct err trouble;
@@ -104,7 +104,8 @@ static void seen_drop(struct reflector *r, struct seen *s, bool tell) {
 
 static struct seen *seen_find(struct reflector *r, const json_t *object, char **key_out) {
     struct seen *s;
-    char *key = mem_printf("%s/%s", js_text(object, "metadata", "namespace", NULL), js_text(object, "metadata", "name", NULL));
+    char *key =
+        mem_printf("%s/%s", js_text(object, "metadata", "namespace", NULL), js_text(object, "metadata", "name", NULL));
     HASH_FIND_STR(r->seen, key, s);
     *key_out = key;
     return s;
@@ -340,8 +341,8 @@ static void start(void *ctx) {
 
 /* --- the face --- */
 
-struct reflector *reflector_new(struct kube *k, const struct reflector_opts *opts, const struct reflector_ops *ops, void *ctx,
-                                uint64_t seed) {
+struct reflector *reflector_new(struct kube *k, const struct reflector_opts *opts, const struct reflector_ops *ops,
+                                void *ctx, uint64_t seed) {
     struct reflector *r = mem_alloc(sizeof *r);
     r->k = k;
     r->path = mem_dup(opts->path);

@@ -10,10 +10,10 @@
 struct reflector;
 
 struct reflector_opts {
-    const char *path;    /* "/api/v1/pods" */
-    const char *query;   /* "labelSelector=app%3Distiod", or NULL */
-    int page;            /* objects a page; 0: 500 */
-    bool metadata_only;  /* ask for PartialObjectMetadata; a server that can't sends whole objects */
+    const char *path;   /* "/api/v1/pods" */
+    const char *query;  /* "labelSelector=app%3Distiod", or NULL */
+    int page;           /* objects a page; 0: 500 */
+    bool metadata_only; /* ask for PartialObjectMetadata; a server that can't sends whole objects */
 };
 
 /* None of these may free the reflector. */
@@ -27,8 +27,8 @@ struct reflector_ops {
 };
 
 /* Borrows k until reflector_free; starts at once. seed: of the jitter. */
-struct reflector *reflector_new(struct kube *k, const struct reflector_opts *opts, const struct reflector_ops *ops, void *ctx,
-                                uint64_t seed);
+struct reflector *reflector_new(struct kube *k, const struct reflector_opts *opts, const struct reflector_ops *ops,
+                                void *ctx, uint64_t seed);
 void reflector_free(struct reflector *r);
 /* A complete list was seen and the watch is open (it gave a sign within its silence limit), or was lost less than grace_ms
  * ago. */

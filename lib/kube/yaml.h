@@ -5,5 +5,6 @@
 
 #include "../base/err.h"
 
-/* NULL with *err (line and column). Depth, number of nodes and duplicate keys are bounded or refused. The caller decref()s. */
+/* NULL with *err (line and column). Depth, number of nodes and duplicate keys are bounded or refused. The caller decref()s.
+ */
 json_t *yaml_parse(const char *text, size_t len, struct err *err);

@@ -1,3 +1,5 @@
 mg_test(assign LIBS mg_gate)
 mg_test(evidence LIBS mg_gate)
-mg_test(inventory LIBS mg_gate SOURCES fake_kube.c)
+mg_test(inventory LIBS mg_gate SOURCES fake_kube.c inventory_fix.c)
+mg_test(inventory_owners LIBS mg_gate SOURCES inventory_fix.c)
+mg_test(execute LIBS mg_gate SOURCES fake_kube.c)

@@ -2,9 +2,8 @@
  * Drives the real transport for tests/integration/test_kube.py: one JSON object a line on stdout.
  *   kube-tool KUBECONFIG get PATH [TIMEOUT_MS]    one request
  *   kube-tool KUBECONFIG watch PATH [SILENCE_MS]  one stream
- *   kube-tool KUBECONFIG burst PATH N             N requests at once, every other one cancelled, the rest sent again from their
- *                                                 own handlers
- *   kube-tool KUBECONFIG mirror PATH              a reflector, until stdin is closed
+ *   kube-tool KUBECONFIG burst PATH N             N requests at once, every other one cancelled, the rest sent again from
+ * their own handlers kube-tool KUBECONFIG mirror PATH              a reflector, until stdin is closed
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -51,8 +51,11 @@ static int teardown(void **state) {
 }
 
 #define HEAD "apiVersion: v1\nkind: Config\ncurrent-context: prod\n"
-#define CONTEXTS "contexts:\n- name: prod\n  context: {cluster: c1, user: u1, namespace: shop}\n- name: other\n  context: {cluster: c2, user: u1}\n"
-#define CLUSTERS "clusters:\n- name: c1\n  cluster:\n    server: https://10.0.0.1:6443/\n    certificate-authority-data: " PEM64 "\n"
+#define CONTEXTS                                                                                                         \
+    "contexts:\n- name: prod\n  context: {cluster: c1, user: u1, namespace: shop}\n- name: other\n  context: {cluster: " \
+    "c2, user: u1}\n"
+#define CLUSTERS \
+    "clusters:\n- name: c1\n  cluster:\n    server: https://10.0.0.1:6443/\n    certificate-authority-data: " PEM64 "\n"
 #define USERS "users:\n- name: u1\n  user: "
 
 static bool load(const char *text, const char *context, struct kube_config *c, struct err *err) {
@@ -78,11 +81,12 @@ static void files_and_json(void **state) {
     (void)state;
     struct kube_config c;
     struct err err;
-    assert_true(load("{\"current-context\":\"x\",\"contexts\":[{\"name\":\"x\",\"context\":{\"cluster\":\"c\",\"user\":\"u\"}}],"
-                     "\"clusters\":[{\"name\":\"c\",\"cluster\":{\"server\":\"https://h\",\"certificate-authority\":\"ca.pem\","
-                     "\"insecure-skip-tls-verify\":true,\"tls-server-name\":\"kube\"}}],\"users\":[{\"name\":\"u\",\"user\":"
-                     "{\"client-certificate\":\"./ca.pem\",\"client-key-data\":\"" PEM64 "\",\"tokenFile\":\"token\"}}]}",
-                     "", &c, &err));
+    assert_true(
+        load("{\"current-context\":\"x\",\"contexts\":[{\"name\":\"x\",\"context\":{\"cluster\":\"c\",\"user\":\"u\"}}],"
+             "\"clusters\":[{\"name\":\"c\",\"cluster\":{\"server\":\"https://h\",\"certificate-authority\":\"ca.pem\","
+             "\"insecure-skip-tls-verify\":true,\"tls-server-name\":\"kube\"}}],\"users\":[{\"name\":\"u\",\"user\":"
+             "{\"client-certificate\":\"./ca.pem\",\"client-key-data\":\"" PEM64 "\",\"tokenFile\":\"token\"}}]}",
+             "", &c, &err));
     assert_string_equal(c.ca_pem, PEM);
     assert_string_equal(c.cert_pem, PEM);
     assert_string_equal(c.key_pem, PEM);
@@ -115,20 +119,47 @@ static void refusals(void **state) {
         {HEAD CONTEXTS CLUSTERS USERS "{token: a}\n", "nosuch", {"no context \"nosuch\"", "prod, other"}},
         {HEAD CONTEXTS CLUSTERS USERS "{token: a}\n", "other", {"\"other\"", "cluster \"c2\"", "no entry"}},
         {HEAD CONTEXTS CLUSTERS "users: []\n", NULL, {"\"prod\"", "user \"u1\"", "no entry"}},
-        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'http://h:1'}}\n" USERS "{token: a}\n", NULL, {"\"c1\"", "server", "https://"}},
-        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'https://h', proxy-url: 'http://p'}}\n" USERS "{token: a}\n", NULL, {"proxy-url"}},
-        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'https://h', insecure-skip-tls-verify: yes}}\n" USERS "{token: a}\n", NULL, {"insecure-skip-tls-verify", "true or false"}},
-        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'https://h', certificate-authority-data: '@@@@'}}\n" USERS "{token: a}\n", NULL, {"\"prod\"", "certificate-authority-data", "base64"}},
-        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'https://h', certificate-authority-data: aGVsbG8=}}\n" USERS "{token: a}\n", NULL, {"certificate-authority-data", "PEM"}},
-        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'https://h', certificate-authority-data: aGVsbG8}}\n" USERS "{token: a}\n", NULL, {"base64"}},
-        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'https://h', certificate-authority: nopem}}\n" USERS "{token: a}\n", NULL, {"certificate-authority", "no PEM"}},
-        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'https://h', certificate-authority: missing.pem}}\n" USERS "{token: a}\n", NULL, {"certificate-authority", "missing.pem", "No such file"}},
+        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'http://h:1'}}\n" USERS "{token: a}\n",
+         NULL,
+         {"\"c1\"", "server", "https://"}},
+        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'https://h', proxy-url: 'http://p'}}\n" USERS
+                       "{token: a}\n",
+         NULL,
+         {"proxy-url"}},
+        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'https://h', insecure-skip-tls-verify: yes}}\n" USERS
+                       "{token: a}\n",
+         NULL,
+         {"insecure-skip-tls-verify", "true or false"}},
+        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'https://h', certificate-authority-data: '@@@@'}}\n" USERS
+                       "{token: a}\n",
+         NULL,
+         {"\"prod\"", "certificate-authority-data", "base64"}},
+        {HEAD CONTEXTS
+         "clusters:\n- {name: c1, cluster: {server: 'https://h', certificate-authority-data: aGVsbG8=}}\n" USERS
+         "{token: a}\n",
+         NULL,
+         {"certificate-authority-data", "PEM"}},
+        {HEAD CONTEXTS
+         "clusters:\n- {name: c1, cluster: {server: 'https://h', certificate-authority-data: aGVsbG8}}\n" USERS
+         "{token: a}\n",
+         NULL,
+         {"base64"}},
+        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'https://h', certificate-authority: nopem}}\n" USERS
+                       "{token: a}\n",
+         NULL,
+         {"certificate-authority", "no PEM"}},
+        {HEAD CONTEXTS "clusters:\n- {name: c1, cluster: {server: 'https://h', certificate-authority: missing.pem}}\n" USERS
+                       "{token: a}\n",
+         NULL,
+         {"certificate-authority", "missing.pem", "No such file"}},
         {HEAD CONTEXTS CLUSTERS USERS "{exec: {command: aws}}\n", NULL, {"user \"u1\"", "exec", "not supported"}},
         {HEAD CONTEXTS CLUSTERS USERS "{auth-provider: {name: gcp}}\n", NULL, {"user \"u1\"", "auth-provider"}},
         {HEAD CONTEXTS CLUSTERS USERS "{username: a, password: b}\n", NULL, {"username"}},
         {HEAD CONTEXTS CLUSTERS USERS "{client-certificate-data: " PEM64 "}\n", NULL, {"client-key", "missing"}},
         {HEAD CONTEXTS CLUSTERS USERS "{client-key-data: " PEM64 "}\n", NULL, {"client-certificate", "missing"}},
-        {HEAD CONTEXTS CLUSTERS USERS "{client-certificate-data: '====', client-key-data: " PEM64 "}\n", NULL, {"client-certificate-data", "base64"}},
+        {HEAD CONTEXTS CLUSTERS USERS "{client-certificate-data: '====', client-key-data: " PEM64 "}\n",
+         NULL,
+         {"client-certificate-data", "base64"}},
         {HEAD CONTEXTS CLUSTERS USERS "{}\n", NULL, {"user \"u1\"", "token", "missing"}},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -154,8 +185,8 @@ static void aliases_do_not_explode(void **state) {
     char text[4096] = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
     for (int i = 1; i < 12; i++) {
         char line[200];
-        snprintf(line, sizeof line, "a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i, i, i - 1, i - 1, i - 1, i - 1,
-                 i - 1, i - 1, i - 1);
+        snprintf(line, sizeof line, "a%d: &a%d [*a%d, *a%d, *a%d, *a%d, *a%d, *a%d, *a%d]\n", i, i, i - 1, i - 1, i - 1,
+                 i - 1, i - 1, i - 1, i - 1);
         strcat(text, line);
     }
     struct kube_config c;

@@ -11,9 +11,10 @@ static void kinds(void **state) {
         int status;
         enum err_code code;
     } rows[] = {
-        {200, ERR_NONE}, {201, ERR_NONE}, {302, ERR_PROTOCOL}, {400, ERR_INVALID}, {401, ERR_DENIED}, {403, ERR_DENIED},
-        {404, ERR_NOT_FOUND}, {409, ERR_CONFLICT}, {410, ERR_INVALID}, {413, ERR_LIMIT}, {415, ERR_INVALID},
-        {422, ERR_INVALID}, {429, ERR_UNAVAILABLE}, {500, ERR_UNAVAILABLE}, {503, ERR_UNAVAILABLE}, {504, ERR_UNAVAILABLE},
+        {200, ERR_NONE},        {201, ERR_NONE},        {302, ERR_PROTOCOL},    {400, ERR_INVALID},
+        {401, ERR_DENIED},      {403, ERR_DENIED},      {404, ERR_NOT_FOUND},   {409, ERR_CONFLICT},
+        {410, ERR_INVALID},     {413, ERR_LIMIT},       {415, ERR_INVALID},     {422, ERR_INVALID},
+        {429, ERR_UNAVAILABLE}, {500, ERR_UNAVAILABLE}, {503, ERR_UNAVAILABLE}, {504, ERR_UNAVAILABLE},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct err e;
@@ -33,9 +34,10 @@ static void texts(void **state) {
     (void)state;
     assert_text(409, "{\"kind\":\"Status\",\"message\":\"the object has been modified\"}",
                 "PATCH /api/v1/namespaces/a: 409 Conflict: the object has been modified");
-    assert_text(401, "{\"kind\":\"Status\",\"message\":\"Unauthorized\"}",
-                "PATCH /api/v1/namespaces/a: 401 Unauthorized: Unauthorized (the API server does not accept our credentials: "
-                "renew the token or certificate)");
+    assert_text(
+        401, "{\"kind\":\"Status\",\"message\":\"Unauthorized\"}",
+        "PATCH /api/v1/namespaces/a: 401 Unauthorized: Unauthorized (the API server does not accept our credentials: "
+        "renew the token or certificate)");
     assert_text(502, "upstream gone\r\nmore", "PATCH /api/v1/namespaces/a: 502 Bad Gateway: upstream gone");
     assert_text(502, "\x01\x02", "PATCH /api/v1/namespaces/a: 502 Bad Gateway");
     assert_text(500, "{\"kind\":", "PATCH /api/v1/namespaces/a: 500 Internal Error: {\"kind\":");

@@ -71,11 +71,14 @@ static struct kube_call *only(struct fix *f, bool stream, const char *text) {
     return c;
 }
 
-#define OBJ(ns, name, uid, rv) "{\"metadata\":{\"namespace\":\"" ns "\",\"name\":\"" name "\",\"uid\":\"" uid "\",\"resourceVersion\":\"" rv "\"}}"
-#define LIST(rv, next, items) "{\"metadata\":{\"resourceVersion\":\"" rv "\",\"continue\":\"" next "\"},\"items\":[" items "]}"
+#define OBJ(ns, name, uid, rv) \
+    "{\"metadata\":{\"namespace\":\"" ns "\",\"name\":\"" name "\",\"uid\":\"" uid "\",\"resourceVersion\":\"" rv "\"}}"
+#define LIST(rv, next, items) \
+    "{\"metadata\":{\"resourceVersion\":\"" rv "\",\"continue\":\"" next "\"},\"items\":[" items "]}"
 #define EVENT(type, obj) "{\"type\":\"" type "\",\"object\":" obj "}\n"
 #define BOOKMARK(rv) EVENT("BOOKMARK", "{\"metadata\":{\"resourceVersion\":\"" rv "\"}}")
-#define EXPIRED EVENT("ERROR", "{\"kind\":\"Status\",\"code\":410,\"reason\":\"Expired\",\"message\":\"too old resource version\"}")
+#define EXPIRED \
+    EVENT("ERROR", "{\"kind\":\"Status\",\"code\":410,\"reason\":\"Expired\",\"message\":\"too old resource version\"}")
 
 /* One page with a and b, then the watch is open. */
 static struct kube_call *synced(struct fix *f) {
@@ -169,7 +172,8 @@ static void expired_between_pages(void **state) {
     struct fix *f = *state;
     fake_kube_reply(only(f, false, "limit=2"), 200, LIST("10", "next", OBJ("n", "a", "u1", "5")));
     fake_kube_run(&f->fake, 0);
-    fake_kube_reply(only(f, false, "continue=next"), 410, "{\"kind\":\"Status\",\"code\":410,\"metadata\":{\"continue\":\"other\"}}");
+    fake_kube_reply(only(f, false, "continue=next"), 410,
+                    "{\"kind\":\"Status\",\"code\":410,\"metadata\":{\"continue\":\"other\"}}");
     assert_log(f, "+n/a=5 ");
     until_next(f);
     struct kube_call *c = only(f, false, "limit=2");
@@ -181,7 +185,8 @@ static void expired_between_pages(void **state) {
 /* A stream may be cut anywhere and in pieces of any size: events before the cut count, the torn one comes again. */
 static void cut_at_every_offset(void **state) {
     (void)state;
-    static const char text[] = EVENT("MODIFIED", OBJ("n", "a", "u1", "12")) BOOKMARK("13") EVENT("DELETED", OBJ("n", "b", "u2", "14"));
+    static const char text[] =
+        EVENT("MODIFIED", OBJ("n", "a", "u1", "12")) BOOKMARK("13") EVENT("DELETED", OBJ("n", "b", "u2", "14"));
     size_t first = strcspn(text, "\n"), second = first + 1 + strcspn(text + first + 1, "\n");
     for (size_t cut = 0; cut < sizeof text; cut++) {
         void *s;
@@ -215,13 +220,17 @@ static void refuses(struct fix *f, const char *line, const char *text) {
     gone_after_relist(f);
 }
 
-static void garbage_line(void **state) { refuses(*state, "<html>502</html>\n", "no JSON"); }
+static void garbage_line(void **state) {
+    refuses(*state, "<html>502</html>\n", "no JSON");
+}
 
 static void duplicate_keys(void **state) {
     refuses(*state, "{\"type\":\"ADDED\",\"type\":\"DELETED\",\"object\":" OBJ("n", "a", "u1", "12") "}\n", "duplicate");
 }
 
-static void unknown_type(void **state) { refuses(*state, EVENT("RENAMED", OBJ("n", "a", "u1", "12")), "RENAMED"); }
+static void unknown_type(void **state) {
+    refuses(*state, EVENT("RENAMED", OBJ("n", "a", "u1", "12")), "RENAMED");
+}
 
 static void nameless_object(void **state) {
     refuses(*state, EVENT("ADDED", "{\"metadata\":{\"resourceVersion\":\"12\"}}"), "without a name");
@@ -243,8 +252,13 @@ static void endless_line(void **state) {
 
 static void broken_list(void **state) {
     struct fix *f = *state;
-    static const char *const bodies[] = {"", "{", "[]", "{\"items\":[]}", "{\"metadata\":{\"resourceVersion\":\"1\"},\"items\":{}}",
-                                         LIST("1", "", "{\"metadata\":{}}"), LIST("1", "", "7")};
+    static const char *const bodies[] = {"",
+                                         "{",
+                                         "[]",
+                                         "{\"items\":[]}",
+                                         "{\"metadata\":{\"resourceVersion\":\"1\"},\"items\":{}}",
+                                         LIST("1", "", "{\"metadata\":{}}"),
+                                         LIST("1", "", "7")};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         fake_kube_reply(only(f, false, "limit=2"), 200, bodies[i]);
         assert_non_null(strstr(reflector_trouble(f->r), "/api/v1/pods"));
@@ -337,10 +351,25 @@ static void metadata_only(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(pages), T(events_and_bookmarks), T(recreated_between), T(expired_as_status), T(expired_as_event),
-        T(expired_between_pages), cmocka_unit_test(cut_at_every_offset), T(garbage_line), T(duplicate_keys), T(unknown_type),
-        T(nameless_object), T(endless_line), T(broken_list), T(silent_connection), T(closed_at_once), T(back_off),
-        T(retry_after), T(denied_text), T(metadata_only),
+        T(pages),
+        T(events_and_bookmarks),
+        T(recreated_between),
+        T(expired_as_status),
+        T(expired_as_event),
+        T(expired_between_pages),
+        cmocka_unit_test(cut_at_every_offset),
+        T(garbage_line),
+        T(duplicate_keys),
+        T(unknown_type),
+        T(nameless_object),
+        T(endless_line),
+        T(broken_list),
+        T(silent_connection),
+        T(closed_at_once),
+        T(back_off),
+        T(retry_after),
+        T(denied_text),
+        T(metadata_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
