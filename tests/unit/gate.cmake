@@ -1,5 +1,8 @@
 mg_test(assign LIBS mg_gate)
 mg_test(evidence LIBS mg_gate)
+mg_test(session LIBS mg_gate SOURCES fake_kube.c)
+mg_test(session_life LIBS mg_gate SOURCES fake_kube.c)
 mg_test(inventory LIBS mg_gate SOURCES fake_kube.c inventory_fix.c)
 mg_test(inventory_owners LIBS mg_gate SOURCES inventory_fix.c)
 mg_test(execute LIBS mg_gate SOURCES fake_kube.c)
+mg_test(listen LIBS mg_rpc mg_kube mg_wire PkgConfig::OPENSSL SOURCES pem.c ../../gate/listen.c)

@@ -153,7 +153,7 @@ static int pair_teardown(void **state) {
 
 static const char *const pair_methods[] = {"/test.Service/Talk", NULL};
 
-static struct rpc_server *pair_serve(const struct pem *pem, int max_receive) {
+__attribute__((unused)) static struct rpc_server *pair_serve(const struct pem *pem, int max_receive) {
     struct err err = {0};
     struct rpc_server_opts o = {.address = "127.0.0.1:0",
                                 .cert_pem = pem != NULL ? pem->cert : NULL,
