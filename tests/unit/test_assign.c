@@ -11,7 +11,7 @@
 
 enum { AGENTS = 100, REPLICAS = 400 };
 
-static char names[AGENTS][16];
+static char names[AGENTS][32];
 static struct assign_agent agents[AGENTS];
 
 static int setup(void **state) {
@@ -24,7 +24,7 @@ static int setup(void **state) {
 }
 
 static const char *replica_name(int i) {
-    static char text[16];
+    static char text[32];
     snprintf(text, sizeof text, "istiod-%04d", i);
     return text;
 }

@@ -126,7 +126,7 @@ static void many_reviews_at_once(void **state) {
     session_closed(many[PEERS - 1].session);
     many[0].session = many[PEERS - 1].session = NULL;
     assert_int_equal(fake_kube_open(&kube), 64);
-    char node[16];
+    char node[32];
     for (int i = 1; i < PEERS - 1; i++) {
         snprintf(node, sizeof node, "n%d", i);
         review(201, user_of("meshgate-agent", node));
