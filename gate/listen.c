@@ -66,11 +66,9 @@ static const struct rpc_server_ops server_ops = {on_open, on_message, on_closed}
 
 static bool read_pair(const struct listen_opts *o, char **cert, char **key, struct err *err) {
     *cert = *key = NULL;
-    bool ok = text_read_file(o->cert_file, MAX_PEM, cert, NULL, err) && text_read_file(o->key_file, MAX_PEM, key, NULL, err);
-    if (ok && !rpc_cert_check(*cert, *key, err)) {
-        ok = err_wrap(err, "--tls-cert %s, --tls-key %s", o->cert_file, o->key_file);
-    }
-    return ok;
+    bool ok = text_read_file(o->cert_file, MAX_PEM, cert, NULL, err) &&
+              text_read_file(o->key_file, MAX_PEM, key, NULL, err) && rpc_cert_check(*cert, *key, err);
+    return ok || err_wrap(err, "--tls-cert %s, --tls-key %s", o->cert_file, o->key_file);
 }
 
 static void forget_key(char *key) {
