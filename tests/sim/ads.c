@@ -12,6 +12,9 @@
 static const char method_sotw[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 static const char method_delta[] = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
+static const char type_syncz[] = "istio.io/debug/syncz";
+static const char type_dump[] = "istio.io/debug/config_dump";
+
 struct ads {
     struct ads_opts opts;
     struct rpc_server *server;
@@ -111,24 +114,25 @@ static bool begin(struct ads_stream *s, struct istiod *istiod, const Meshgate__X
     const char *why = "";
     claimed_namespace(node, ns, sizeof ns);
     metadata_text(node, "PROXY_CONFIG", &present);
-    struct istiod_peer peer = {.node_id = node->id, .address = s->peer, .namespace_ = ns, .proxy_config = present,
-                               .istio_version = metadata_text(node, "ISTIO_VERSION", &ignored)};
+    struct istiod_peer peer = {.node_id = node->id, .address = s->peer, .namespace_ = ns, .proxy_config = present, .outside = true,
+                               .istio_version = metadata_text(node, "ISTIO_VERSION", &ignored),
+                               .cluster_id = metadata_text(node, "CLUSTER_ID", &ignored)};
     struct istiod_conn *c = istiod_connect(istiod, &peer, &why);
     if (!c) {
         fail(s, RPC_INVALID_ARGUMENT, why);
         return false;
     }
-    if (!check_identity(s, node) || !s->front->opts.serve_xds) {
+    if (!check_identity(s, node)) {
         istiod_disconnect(c);
-        c = NULL;
+        return false;
+    }
+    if (s->front->opts.pushes) {
+        istiod_conn_set(c, s);
     }
     s->conn = c;
     s->of = istiod;
-    if (c) {
-        istiod_conn_set(c, s);
-    }
-    s->known = !s->refused;
-    return s->known;
+    s->known = true;
+    return true;
 }
 
 /* --- answers --- */
@@ -154,19 +158,24 @@ static void answer_debug(struct ads_stream *s, struct istiod *istiod, const stru
     struct buf b;
     size_t len;
     char *body = istiod_debug(istiod, q->names[0], s->conn, &len);
-    ads_pack_debug(&b, s->delta, q->names[0], body, len);
+    ads_pack_debug(&b, s->delta, istiod, q->names[0], body, len);
     free(body);
     send_message(s, &b);
     buf_done(&b);
 }
 
-static void answer_syncz(struct ads_stream *s, struct istiod *istiod) {
+/* Types of StatusGen: the state of proxies, and configurations, which the embedded istiod does not keep. */
+static void answer_status(struct ads_stream *s, struct istiod *istiod, const char *type_url) {
     if (!s->namespace_) {
         fail(s, RPC_UNAUTHENTICATED, "authentication required");
         return;
     }
     struct buf b;
-    ads_pack_syncz(&b, s->delta, istiod, strcmp(s->namespace_, "istio-system") ? s->namespace_ : NULL);
+    if (!strcmp(type_url, type_syncz)) {
+        ads_pack_syncz(&b, s->delta, istiod, strcmp(s->namespace_, "istio-system") ? s->namespace_ : NULL);
+    } else {
+        ads_pack_nothing(&b, s->delta, istiod, type_url);
+    }
     send_message(s, &b);
     buf_done(&b);
 }
@@ -191,8 +200,8 @@ static void answer(struct ads_stream *s, const struct question *q) {
     }
     if (!strcmp(q->type_url, "istio.io/debug")) {
         answer_debug(s, istiod, q);
-    } else if (!strcmp(q->type_url, "istio.io/debug/syncz")) {
-        answer_syncz(s, istiod);
+    } else if (!strcmp(q->type_url, type_syncz) || !strcmp(q->type_url, type_dump)) {
+        answer_status(s, istiod, q->type_url);
     } else if (s->conn && istiod_request(s->conn, q->type_url, q->nonce, q->error, &push)) {
         send_push(s, &push, q->names, q->n_names);
     }

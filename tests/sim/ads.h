@@ -20,8 +20,9 @@ struct ads_opts {
     /* Who owns a token; the answer is ads_authenticated(), at once or later. */
     void (*authenticate)(void *ctx, const char *token, struct ads_auth *a);
     void *ctx;
-    /* Streams become connections of the istiod and get configuration. false: debug questions only. */
-    bool serve_xds;
+    /* The istiod is ours: its pushes go to the streams (ads_push). false: somebody else drives it, streams get answers only,
+     * and the front must be freed before another process stands at the same place. */
+    bool pushes;
 };
 
 struct ads *ads_new(const struct ads_opts *opts, struct err *err);

@@ -67,10 +67,27 @@ static void put_resource(struct buf *b, bool delta, const char *name, const char
     put_message(b, 2, &r);
 }
 
-void ads_pack_debug(struct buf *b, bool delta, const char *name, const char *body, size_t len) {
+/* The answers of debug types carry the push version and a nonce like any other; nobody keeps them. */
+static void put_head(struct buf *b, struct istiod *istiod, const char *type_url) {
+    uint64_t x = istiod->random = text_hash(istiod->random, "debug", 5), y = text_hash(x, "nonce", 5);
+    put_text(b, 1, istiod->push_version);
+    put_text(b, 4, type_url);
+    char *nonce = mem_printf("%s%08x-%04x-4%03x-8%03x-%012llx", istiod->push_version, (unsigned)(x >> 32), (unsigned)(x >> 16) & 0xffffu,
+                             (unsigned)x & 0xfffu, (unsigned)(y >> 52), (unsigned long long)(y & 0xffffffffffffu));
+    put_text(b, 5, nonce);
+    free(nonce);
+}
+
+void ads_pack_debug(struct buf *b, bool delta, struct istiod *istiod, const char *name, const char *body, size_t len) {
     buf_init(b, MAX_ANSWER);
     put_resource(b, delta, name, "", "istio.io/debug", body, len);
-    put_text(b, 4, "istio.io/debug");
+    put_head(b, istiod, "istio.io/debug");
+}
+
+void ads_pack_nothing(struct buf *b, bool delta, struct istiod *istiod, const char *type_url) {
+    (void)delta; /* the head is the same in both forms */
+    buf_init(b, 4096);
+    put_head(b, istiod, type_url);
 }
 
 /* --- protobuf syncz --- */
@@ -129,7 +146,7 @@ static void put_client(struct buf *b, const struct istiod_conn *c) {
     struct buf node, metadata;
     buf_init(&node, 4096);
     buf_init(&metadata, 4096);
-    put_metadata(&metadata, "CLUSTER_ID", "Kubernetes");
+    put_metadata(&metadata, "CLUSTER_ID", c->cluster_id);
     put_metadata(&metadata, "ISTIO_VERSION", c->version);
     put_metadata(&metadata, "NAMESPACE", c->namespace_);
     put_text(&node, 1, c->id);
@@ -158,7 +175,7 @@ void ads_pack_syncz(struct buf *b, bool delta, struct istiod *istiod, const char
         put_resource(b, delta, c->id, "", type, client.p, client.len);
         buf_done(&client);
     }
-    put_text(b, 4, "istio.io/debug/syncz");
+    put_head(b, istiod, "istio.io/debug/syncz");
     struct buf plane;
     char *identifier = mem_printf("{\"Component\":\"istiod\",\"ID\":\"%s\",\"Info\":{\"version\":\"%s\",\"revision\":\"unknown\","
                                   "\"golang_version\":\"\",\"status\":\"Clean\",\"tag\":\"%s\"}}",

@@ -174,6 +174,7 @@ static void conn_free(struct istiod_conn *c) {
     free(c->namespace_);
     free(c->version);
     free(c->type);
+    free(c->cluster_id);
     free(c);
 }
 
@@ -193,7 +194,9 @@ struct istiod_conn *istiod_connect(struct istiod *i, const struct istiod_peer *p
     c->address = mem_dup(p->address ? p->address : "");
     c->namespace_ = mem_dup(p->namespace_ ? p->namespace_ : "");
     c->version = mem_dup(p->istio_version ? p->istio_version : "");
+    c->cluster_id = mem_dup(p->cluster_id ? p->cluster_id : "Kubernetes");
     c->proxy_config = p->proxy_config;
+    c->outside = p->outside;
     c->connected_ns = wall_ns(i);
     c->next = i->conns;
     if (i->conns) {

@@ -24,6 +24,8 @@ struct istiod_peer {
     const char *namespace_;    /* metadata NAMESPACE or "" */
     const char *istio_version; /* metadata ISTIO_VERSION or "" */
     bool proxy_config;         /* metadata PROXY_CONFIG present */
+    bool outside;              /* on a real socket: the world neither drives nor drops it */
+    const char *cluster_id;    /* metadata CLUSTER_ID, "" none; NULL: "Kubernetes" */
 };
 /* NULL + *why ("InvalidArgument" text) for a bad node id. */
 struct istiod_conn *istiod_connect(struct istiod *i, const struct istiod_peer *p, const char **why);

@@ -17,8 +17,9 @@ struct istiod_watch {
 struct istiod_conn {
     struct istiod *istiod;
     struct istiod_conn *prev, *next;
-    char *node_id, *id, *connection, *address, *namespace_, *version, *type;
+    char *node_id, *id, *connection, *address, *namespace_, *version, *type, *cluster_id;
     bool proxy_config;
+    bool outside; /* a stream on a real socket: whoever holds the socket ends it */
     int64_t connected_ns;
     struct istiod_watch watches[ISTIOD_WATCHES];
     size_t n_watches;

@@ -126,7 +126,7 @@ static void add_sync(struct buf *b, const struct istiod_conn *c) {
     };
     bool first = true;
     buf_str(b, "{");
-    add_field(b, &first, "cluster_id", "Kubernetes");
+    add_field(b, &first, "cluster_id", c->cluster_id);
     add_field(b, &first, "proxy", c->id);
     add_field(b, &first, "proxy_type", c->type);
     add_field(b, &first, "istio_version", c->version);
@@ -248,6 +248,8 @@ char *istiod_debug(struct istiod *i, const char *resource, const struct istiod_c
         struct istiod_conn **all = sorted(i);
         add_clients(&b, all, i->n_conns, false);
         free(all);
+    } else if (path == 11 && strncmp(resource, "config_dump", path) == 0 && !strstr(query, "proxyID=")) {
+        buf_str(&b, "You must provide a proxyID in the query string\n");
     } else if (path == 4 && strncmp(resource, "adsz", path) == 0) {
         query_value(query, "proxyID", value, sizeof value);
         add_adsz(&b, i, value);

@@ -121,7 +121,7 @@ static void check_here(const json_t *schema, const json_t *value, const char *pa
         bool (*holds)(const json_t *) = rule_find(js_text(rule, "rule", NULL));
         check(holds);
         if (!holds(value)) {
-            schema_fault(causes, "FieldValueInvalid", path, "Invalid value: \"%s\": %s", "object", js_text(rule, "message", NULL));
+            schema_fault(causes, "FieldValueInvalid", path, "Invalid value: %s", js_text(rule, "message", NULL));
         }
     }
 }

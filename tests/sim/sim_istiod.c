@@ -100,7 +100,7 @@ static void authenticate(void *ctx, const char *token, struct ads_auth *a) {
 static struct ads *open_xds(struct sim_istiod *s, int port, const char *cert, const char *key, struct err *err) {
     char *address = mem_printf("%s:%d", s->address, port);
     struct ads_opts opts = {.rpc = s->rpc, .address = address, .cert_pem = cert, .key_pem = key, .istiod = istiod_of,
-                            .frozen = is_frozen, .authenticate = authenticate, .ctx = s, .serve_xds = true};
+                            .frozen = is_frozen, .authenticate = authenticate, .ctx = s, .pushes = true};
     struct ads *a = ads_new(&opts, err);
     free(address);
     return a;

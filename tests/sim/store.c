@@ -127,13 +127,13 @@ static bool route_tail(struct store_call *c, const char *group, const char *vers
     }
     if (!n || !store_resource_find(group, version, seg[0], &c->res) ||
         (of_namespace && !store_resources[c->res].namespaced)) {
-        store_status(out, 404, "NotFound", json_object(), "the server could not find the requested resource");
+        store_plain(out, 404, "404 page not found\n");
         return false;
     }
     c->name = n > 1 ? seg[1] : NULL;
     c->sub = n > 2 ? seg[2] : NULL;
     if (c->name && store_resources[c->res].namespaced && !c->ns) {
-        store_status(out, 404, "NotFound", json_object(), "the server could not find the requested resource");
+        store_plain(out, 404, "404 page not found\n");
         return false;
     }
     return true;

@@ -106,6 +106,8 @@ json_t *store_details(const struct store_res *r, const char *name);
 /* "pods", "deployments.apps" */
 void store_qualified(const struct store_res *r, char *out, size_t cap);
 void store_not_found(struct store_reply *out, const struct store_res *r, const char *name);
+/* A resourceVersion that does not exist yet. */
+void store_too_new(struct store_reply *out, uint64_t wanted, uint64_t have);
 void store_conflict(struct store_reply *out, const struct store_res *r, const char *name, const char *why);
 
 /* store_objects.c */

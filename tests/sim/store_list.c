@@ -172,12 +172,22 @@ static void finish(const struct store_res *r, struct page *p, uint64_t rv, struc
 void store_list(struct store *s, const struct store_call *c, struct store_reply *out) {
     const struct store_res *r = &store_resources[c->res];
     const char *limit = store_call_param(c, "limit"), *token = store_call_param(c, "continue");
-    int64_t n = 0;
+    const char *at = store_call_param(c, "resourceVersion");
+    int64_t n = 0, least = 0;
     uint64_t rv = s->rv;
     char *after = NULL;
     struct store_select *select = NULL;
     if (limit && !text_int(limit, 0, 1000000, &n)) {
         store_status(out, 400, "BadRequest", NULL, "limit: Invalid value: \"%s\": must be a number that is not negative", limit);
+        return;
+    }
+    if (at && *at && !text_int(at, 0, INT64_MAX, &least)) {
+        store_status(out, 400, "BadRequest", NULL, "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": "
+                     "invalid syntax", at, at);
+        return;
+    }
+    if ((uint64_t)least > s->rv) {
+        store_too_new(out, (uint64_t)least, s->rv);
         return;
     }
     if (token && *token && !token_read(token, &rv, &after)) {

@@ -94,7 +94,7 @@ static bool read_term(struct term *t, const char *p, size_t n) {
         t->op = ne ? OP_NE : OP_EQ;
         t->key = trimmed(p, (size_t)(eq - p) - (ne ? 1 : 0));
         t->values = trimmed(v, (size_t)(p + n - v));
-        return *t->key != 0;
+        return *t->key != 0 && !strpbrk(t->values, "=! ,()");
     }
     bool absent = *p == '!';
     t->op = absent ? OP_ABSENT : OP_EXISTS;

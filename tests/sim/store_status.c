@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,4 +69,10 @@ void store_conflict(struct store_reply *out, const struct store_res *r, const ch
     store_qualified(r, q, sizeof q);
     store_status(out, 409, "Conflict", store_details(r, name), "Operation cannot be fulfilled on %s \"%s\": %s", q, name,
                  why ? why : "the object has been modified; please apply your changes to the latest version and try again");
+}
+
+void store_too_new(struct store_reply *out, uint64_t wanted, uint64_t have) {
+    json_t *details = json_pack("{s:[{s:s,s:s}],s:i}", "causes", "reason", "ResourceVersionTooLarge", "message",
+                                "Too large resource version", "retryAfterSeconds", 1);
+    store_status(out, 504, "Timeout", details, "Timeout: Too large resource version: %" PRIu64 ", current: %" PRIu64, wanted, have);
 }

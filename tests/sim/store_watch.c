@@ -190,14 +190,12 @@ static bool read_options(struct store_watch *w, struct store_reply *out) {
     const char *bookmarks = store_call_param(&w->call, "allowWatchBookmarks");
     int64_t from = 0, seconds = DEFAULT_TIMEOUT_S;
     if (rv && *rv && !text_int(rv, 0, INT64_MAX, &from)) {
-        store_status(out, 400, "BadRequest", NULL, "Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid syntax", rv,
-                     rv);
+        store_status(out, 500, NULL, NULL, "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid "
+                     "syntax", rv, rv);
         return false;
     }
     if ((uint64_t)from > s->rv) {
-        store_status(out, 504, "Timeout", json_pack("{s:[{s:s,s:s}],s:i}", "causes", "reason", "ResourceVersionTooLarge",
-                                                    "message", "Too large resource version", "retryAfterSeconds", 1),
-                     "Timeout: Too large resource version: %" PRIi64 ", current: %" PRIu64, from, s->rv);
+        store_too_new(out, (uint64_t)from, s->rv);
         return false;
     }
     if (timeout && (!text_int(timeout, 0, 1000000, &seconds) || seconds == 0)) {

@@ -289,6 +289,9 @@ static void thaw(struct sim_istiod *i) {
     for (struct istiod_conn *c = i->process->conns, *next; c; c = next) {
         next = c->next;
         struct sim_pod *p = istiod_conn_get(c);
+        if (c->outside) {
+            continue;
+        }
         if (!p) {
             istiod_disconnect(c);
         } else {

@@ -124,8 +124,8 @@ static void changes(void **state) {
 
 static void refusals(void **state) {
     static const struct row rows[] = {
-        {"GET", "/api/v1/nosuch", 0, 0, 404, "the server could not find the requested resource"},
-        {"GET", "/apis/nosuch/v1/things", 0, 0, 404, "the server could not find the requested resource"},
+        {"GET", "/api/v1/nosuch", 0, 0, 404, "404 page not found"},
+        {"GET", "/apis/nosuch/v1/things", 0, 0, 404, "404 page not found"},
         {"GET", "/nosuch", 0, 0, 404, "404 page not found"},
         {"GET", "/api/v1/pods/x", 0, 0, 404, 0},
         {"POST", "/api/v1/pods", 0, "{}", 405, "MethodNotAllowed"},
@@ -133,6 +133,9 @@ static void refusals(void **state) {
         {"GET", "/apis/authentication.k8s.io/v1/tokenreviews", 0, 0, 405, "MethodNotAllowed"},
         {"GET", "/api/v1/pods?fieldSelector=spec.nosuch%3Dx", 0, 0, 400, "field label not supported: spec.nosuch"},
         {"GET", "/api/v1/pods?labelSelector=a%20b", 0, 0, 400, "label selector"},
+        {"GET", "/api/v1/pods?labelSelector=a%3D%3D%3Db", 0, 0, 400, "label selector"},
+        {"GET", "/api/v1/pods?resourceVersion=x", 0, 0, 400, "resourceVersion"},
+        {"GET", "/api/v1/pods?resourceVersion=99999", 0, 0, 504, "Too large resource version: 99999, current: "},
         {"GET", "/api/v1/pods?limit=x", 0, 0, 400, "limit"},
         {"GET", "/api/v1/pods?continue=zz", 0, 0, 400, "continue key is not valid"},
         {"GET", "/version", 0, 0, 200, "v1.36"},

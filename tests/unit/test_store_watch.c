@@ -141,7 +141,7 @@ static void too_old(void **state) {
     expect(f, "ERROR 410 Expired;");
     assert_int_equal(f->ended, 1);
     assert_int_equal(open_watch(f, "&resourceVersion=9999"), 504);
-    assert_int_equal(open_watch(f, "&resourceVersion=x"), 400);
+    assert_int_equal(open_watch(f, "&resourceVersion=x"), 500);
     assert_int_equal(open_watch(f, "&resourceVersion=1003"), 200);
     run(f, 1);
     put(f, "c", "web");
