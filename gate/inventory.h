@@ -70,6 +70,7 @@ struct inv_revision {
 struct inv_upgrade {
     char *name, *uid, *resource_version;
     int64_t generation;
+    int64_t created_wall_ms;
     json_t *spec, *status; /* as the API server has them; status may be NULL */
     UT_hash_handle hh;
 };

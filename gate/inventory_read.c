@@ -306,6 +306,9 @@ struct inv_upgrade *inventory_read_upgrade(const json_t *o) {
     u->uid = mem_dup(js_text(o, "metadata", "uid", NULL));
     u->resource_version = mem_dup(js_text(o, "metadata", "resourceVersion", NULL));
     u->generation = js_int(o, 0, "metadata", "generation", NULL);
+    if (!text_rfc3339(js_text(o, "metadata", "creationTimestamp", NULL), &u->created_wall_ms)) {
+        u->created_wall_ms = 0;
+    }
     u->spec = json_incref(js_at(o, "spec", NULL));
     u->status = keep(js_at(o, "status", NULL));
     return u;

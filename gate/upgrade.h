@@ -21,14 +21,24 @@ struct upgrade {
     bool fresh;                   /* no status was ever written */
 };
 
+#define MESHGATE_MARK_NAMESPACE "meshgate.io/moved-by" /* annotation of namespaces: which upgrade relabelled them */
+#define UPGRADE_MARK_MAX 256
+
 /* Read spec and status. false and *err: the spec cannot be followed (the API server's CEL rules should have refused it);
- * the text names the field. Soak times are turned to monotonic ones. */
+ * the text names the field. Soak times are turned to monotonic ones. Progress is taken from status as far as the waves there
+ * bear the names that the spec gives them. *out needs upgrade_done() in both cases. */
 bool upgrade_parse(const struct inv_upgrade *o, const struct inventory *inv, int64_t now_ms, int64_t wall_ms, struct upgrade *out,
                    struct err *err);
 void upgrade_done(struct upgrade *u);
-/* Wave of a namespace, IDX_NONE when no wave selects it: the first wave whose names, selector or percent take it, among the
- * namespaces that belong to the upgrade (expected revision of the namespace is from or to, or already moved by it).
- * Percent: stable hash of upgrade UID and namespace name, of the namespaces that no earlier wave took by name or selector. */
+/* Is the namespace a matter of this upgrade: would its pods be injected by from or to, does its label name one of them, or has
+ * it been moved by this upgrade? */
+bool upgrade_concerns(const struct upgrade *u, const struct inventory *inv, const struct inv_namespace *ns);
+/* Wave of such a namespace, IDX_NONE when no wave takes it: the first that takes it by name or selector; of what no wave takes
+ * so, each percent wave its share by a stable hash of the upgrade's UID and the name; then the wave that takes the rest. */
 uint32_t upgrade_wave_of(const struct upgrade *u, const char *namespace_, const json_t *labels);
 /* Mark on restarted pod templates and relabelled namespaces: "NAME/UID-prefix". */
 void upgrade_mark(const struct upgrade *u, char *out, size_t cap);
+/* Was it moved by this upgrade (its mark stands)? */
+bool upgrade_moved(const struct upgrade *u, const struct inv_namespace *ns);
+/* A completed status that speaks of this very spec: nothing is left to do. */
+bool upgrade_completed(const struct inv_upgrade *o);

@@ -1,0 +1,80 @@
+/* Inside of gate/join: the tables, and what is remembered of pods and replicas from one round to the next. */
+#pragma once
+
+#include "join.h"
+#include "uthash.h"
+
+/* Name -> index, with open addressing; made anew each round in memory that stays. */
+struct index {
+    uint32_t *slots; /* index + 1, 0: free */
+    uint32_t cap;
+};
+
+struct pod_memory {
+    char *uid;
+    uint64_t round;           /* in which it was last seen */
+    enum proxy_state state;
+    int64_t state_since_ms;
+    int64_t moved_at_ms;
+    int64_t look_ms;          /* latest complete look */
+    int64_t detached_since_ms;
+    uint32_t absent_looks;
+    int64_t dials_since_ms, xds_since_ms, version_since_ms;
+    uint64_t version_hash;    /* of what Envoy had accepted then */
+    UT_hash_handle hh;
+};
+
+struct replica_memory {
+    char *uid;
+    uint64_t round;
+    uint32_t stuck_looks;     /* looks at the connections when syncz was first seen without an answer */
+    int64_t stuck_since_ms;   /* 0: it answers */
+    UT_hash_handle hh;
+};
+
+struct join {
+    struct snapshot seen;
+    struct join_names names;
+    struct revision_row *revisions;
+    struct replica_row *replicas;
+    const char **workload_keys;
+    const struct inv_namespace **namespace_objects;
+    uint32_t cap_revisions, cap_replicas, cap_nodes, cap_namespaces, cap_workloads, cap_proxies;
+    struct index by_node, by_namespace, by_workload;
+    struct pod_memory *pods;
+    struct replica_memory *replica_memories;
+    struct buf trouble;
+    uint64_t round;
+};
+
+/* What one round is built from. */
+struct round {
+    struct join *j;
+    struct inventory_watch *watch;
+    const struct inventory *inv;
+    const struct evidence *evidence;
+    struct upgrade *u;
+    const char *(*reader)(void *ctx, const char *replica);
+    void *reader_ctx;
+    int64_t now_ms, wall_ms;
+    bool all_answered;      /* every replica has been read lately */
+    int64_t look_ms;        /* ... and this is the oldest of those readings */
+};
+
+/* Make room for one more; the arrays grow together. */
+void join_room_namespace(struct join *j);
+void join_room_workload(struct join *j);
+void join_room_proxy(struct join *j);
+uint32_t join_node(struct round *r, const char *name);
+void index_reset(struct index *x, uint32_t expected);
+uint32_t index_find(const struct index *x, const char *const *keys, const char *key);
+void index_add(struct index *x, const char *const *keys, uint32_t i);
+/* Index of a revision's name, REV_FOREIGN when there is no such row. */
+uint32_t join_revision(const struct join *j, const char *name);
+
+/* join_mesh.c */
+void join_revisions(struct round *r);
+void join_namespaces(struct round *r);
+void join_workloads(struct round *r);
+/* join_proxy.c */
+void join_proxies(struct round *r);

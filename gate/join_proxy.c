@@ -1,0 +1,238 @@
+/* One row a pod: what the API server says of it, who lists it, what its node sees; and the memory of how long. */
+#include "join_inside.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/base/mem.h"
+#include "../lib/base/text.h"
+
+#define CREATED_SLACK_MS 1000  /* creationTimestamp is cut to seconds */
+#define SAME_ADDRESS_SLACK_MS 60000
+
+static struct pod_memory *remember(struct join *j, const char *uid) {
+    struct pod_memory *m;
+    HASH_FIND_STR(j->pods, uid, m);
+    if (!m) {
+        m = mem_alloc(sizeof *m);
+        m->uid = mem_dup(uid);
+        HASH_ADD_KEYPTR(hh, j->pods, m->uid, strlen(m->uid), m);
+    }
+    m->round = j->round;
+    return m;
+}
+
+/* A time of the wall clock on ours; never 0, never in the future (clocks of machines differ). */
+static int64_t monotonic(const struct round *r, int64_t wall_ms) {
+    if (wall_ms == 0) {
+        return 0;
+    }
+    int64_t t = wall_ms < r->wall_ms ? r->now_ms - (r->wall_ms - wall_ms) : r->now_ms;
+    return t != 0 ? t : -1;
+}
+
+/* --- intent --- */
+
+static uint32_t expected(const struct join *j, const struct inv_pod *pod) {
+    switch (pod->expected_kind) {
+    case INJECTOR_NONE:
+        return REV_NONE;
+    case INJECTOR_ONE:
+        return join_revision(j, pod->expected);
+    case INJECTOR_SEVERAL:
+        return REV_CONFLICT;
+    case INJECTOR_UNKNOWN:
+        break;
+    }
+    return REV_UNKNOWN;
+}
+
+static uint32_t injected(const struct join *j, const struct inv_pod *pod) {
+    if (!pod->injected) {
+        return REV_NONE;
+    }
+    return pod->injected[0] ? join_revision(j, pod->injected) : REV_UNKNOWN;
+}
+
+static uint32_t workload_of(struct round *r, const struct inv_pod *pod, uint32_t ns) {
+    struct join *j = r->j;
+    enum workload_kind kind;
+    const char *name;
+    const struct inv_workload *w = inventory_owner(r->watch, pod, &kind, &name);
+    uint32_t i = w ? index_find(&j->by_workload, j->workload_keys, w->key) : IDX_NONE;
+    if (i != IDX_NONE || kind == KIND_BARE_POD) {
+        return i;
+    }
+    /* Has an owner, but which is not known yet. */
+    join_room_workload(j);
+    i = j->seen.n_workloads++;
+    j->seen.workloads[i] = (struct workload_row){.ns = ns, .kind = KIND_UNKNOWN};
+    j->names.workloads[i] = NULL;
+    j->names.workload_pods[i] = pod;
+    j->workload_keys[i] = "";
+    return i;
+}
+
+static void take_intent(struct round *r, struct proxy_row *p, const struct inv_pod *pod) {
+    p->expected = expected(r->j, pod);
+    p->injected = injected(r->j, pod);
+    p->ready = pod->ready;
+    p->deleting = pod->deleting;
+    p->finished = pod->finished;
+    p->host_network = pod->host_network;
+    p->opted_out = !pod->injected && injector_opted_out(pod->namespace_, pod->labels, pod->annotations, pod->host_network);
+    p->created_ms = monotonic(r, pod->created_wall_ms);
+    p->expected_since_ms = pod->expected_since_ms;
+}
+
+/* --- control plane --- */
+
+/* The pods of a StatefulSet bear one name after the other: is this stream of this pod, or of the one before it? */
+static bool stream_of(const struct attach_fact *f, const struct inv_pod *pod) {
+    if (!f->connection || !f->connection[0] || f->connected_wall_ms == 0) {
+        return false;
+    }
+    int64_t early_ms = pod->created_wall_ms - f->connected_wall_ms;
+    bool same_address = f->address && pod->ip && f->address[0] && strcmp(f->address, pod->ip) == 0;
+    return early_ms <= CREATED_SLACK_MS || (same_address && early_ms <= SAME_ADDRESS_SLACK_MS);
+}
+
+static const struct attach_fact *find_stream(struct round *r, struct proxy_row *p, const struct inv_pod *pod) {
+    char id[600];
+    const struct attach_fact *best = NULL;
+    snprintf(id, sizeof id, "%s.%s", pod->name, pod->namespace_);
+    for (uint32_t i = 0; i < r->j->seen.n_replicas; i++) {
+        const char *uid = r->j->names.replicas[i]->uid;
+        const struct attach_fact *f = evidence_attached(r->evidence, uid, id);
+        if (!f || !stream_of(f, pod) || (best && f->connected_wall_ms <= best->connected_wall_ms)) {
+            continue;
+        }
+        best = f;
+        p->replica = i;
+        p->attached = r->j->seen.replicas[i].revision;
+        p->attached_at_ms = r->j->seen.replicas[i].answered_ms;
+        p->sync = f->sync;
+        p->sync_at_ms = evidence_sync_ms(r->evidence, uid, pod->namespace_);
+        p->pending_since_ms = f->pending_since_ms;
+    }
+    return best;
+}
+
+static void take_control_plane(struct round *r, struct proxy_row *p, const struct inv_pod *pod, struct pod_memory *m) {
+    const struct attach_fact *f = find_stream(r, p, pod);
+    r->j->names.attached[p - r->j->seen.proxies] = f;
+    if (f) {
+        m->detached_since_ms = 0;
+        m->absent_looks = 0;
+    } else {
+        p->replica = IDX_NONE;
+        p->attached = r->all_answered ? REV_NONE : REV_UNKNOWN;
+        p->attached_at_ms = r->look_ms;
+        /* A look before the pod was there says nothing about it. */
+        if (r->all_answered && r->look_ms > m->look_ms && r->look_ms >= p->created_ms) {
+            m->absent_looks++;
+            m->detached_since_ms = m->detached_since_ms ? m->detached_since_ms : r->look_ms;
+        }
+    }
+    m->look_ms = r->look_ms > m->look_ms ? r->look_ms : m->look_ms;
+    p->detached_since_ms = m->detached_since_ms;
+    p->absent_looks = m->absent_looks;
+}
+
+/* --- node --- */
+
+/* Revision behind "IP:PORT" or "[IP]:PORT". */
+static uint32_t dialled(const struct round *r, const char *dials) {
+    char ip[64];
+    const char *colon = dials ? strrchr(dials, ':') : NULL;
+    if (!dials || !dials[0]) {
+        return REV_NONE;
+    }
+    size_t n = colon ? (size_t)(colon - dials) : strlen(dials);
+    if (n >= 2 && dials[0] == '[' && dials[n - 1] == ']') {
+        dials++;
+        n -= 2;
+    }
+    snprintf(ip, sizeof ip, "%.*s", (int)(n < sizeof ip ? n : sizeof ip - 1), dials);
+    const char *revision = inventory_revision_by_ip(r->inv, ip);
+    return revision ? join_revision(r->j, revision) : REV_UNKNOWN;
+}
+
+static bool said(const char *a, const char *b) {
+    return a && b && a[0] && b[0];
+}
+
+static enum version_match compare_versions(const struct local_fact *l, const struct attach_fact *a) {
+    if (!a || !l->stats_ok || !said(l->cds_version, a->cds_acked) || !said(l->lds_version, a->lds_acked)) {
+        return VERSION_UNKNOWN;
+    }
+    bool equal = strcmp(l->cds_version, a->cds_acked) == 0 && strcmp(l->lds_version, a->lds_acked) == 0;
+    return equal ? VERSION_MATCHES : VERSION_DIFFERS;
+}
+
+static void since(int64_t *memory_ms, bool holds, int64_t now_ms) {
+    *memory_ms = !holds ? 0 : *memory_ms ? *memory_ms : now_ms;
+}
+
+/* In a busy mesh the two ends are read at different moments and often differ; an Envoy that goes on accepting is not stuck. */
+static void take_version(struct round *r, struct proxy_row *p, const struct local_fact *l, const struct attach_fact *a,
+                         struct pod_memory *m) {
+    bool fresh = p->sync_at_ms != 0 && p->sync_at_ms >= r->now_ms - r->u->policy.evidence_max_age_ms;
+    p->version = fresh ? compare_versions(l, a) : VERSION_UNKNOWN;
+    const char *cds = l->cds_version ? l->cds_version : "", *lds = l->lds_version ? l->lds_version : "";
+    uint64_t hash = text_hash(text_hash(1, cds, strlen(cds)), lds, strlen(lds));
+    if (hash != m->version_hash) {
+        m->version_hash = hash;
+        m->version_since_ms = 0;
+    }
+    since(&m->version_since_ms, p->version == VERSION_DIFFERS, r->now_ms);
+    p->version_differs_since_ms = m->version_since_ms;
+}
+
+static void take_node(struct round *r, struct proxy_row *p, const struct inv_pod *pod, struct pod_memory *m) {
+    uint32_t i = (uint32_t)(p - r->j->seen.proxies);
+    const struct local_fact *l = evidence_local(r->evidence, pod->uid);
+    p->node = pod->node && pod->node[0] ? join_node(r, pod->node) : IDX_NONE;
+    r->j->names.local[i] = l;
+    p->dials = REV_UNKNOWN;
+    if (!l || p->node == IDX_NONE) {
+        since(&m->dials_since_ms, false, 0);
+        since(&m->xds_since_ms, false, 0);
+        since(&m->version_since_ms, false, 0);
+        return;
+    }
+    p->node_at_ms = r->j->seen.nodes[p->node].heard_ms;
+    p->dials = dialled(r, l->dials);
+    p->xds_up = l->stats_ok && l->xds_connections > 0;
+    p->cert_expired = l->cert_expires_ms != 0 && l->cert_expires_ms <= r->now_ms;
+    bool attached = p->attached < r->j->seen.n_revisions;
+    since(&m->dials_since_ms, attached && p->dials != p->attached, r->now_ms);
+    since(&m->xds_since_ms, attached && !p->xds_up, r->now_ms);
+    p->dials_differ_since_ms = m->dials_since_ms;
+    p->xds_down_since_ms = m->xds_since_ms;
+    take_version(r, p, l, r->j->names.attached[i], m);
+}
+
+void join_proxies(struct round *r) {
+    struct join *j = r->j;
+    for (const struct inv_pod *pod = r->inv->pods; pod; pod = pod->hh.next) {
+        uint32_t ns = index_find(&j->by_namespace, j->names.namespaces, pod->namespace_);
+        if (ns == IDX_NONE) {
+            continue;
+        }
+        struct pod_memory *m = remember(j, pod->uid);
+        join_room_proxy(j);
+        uint32_t i = j->seen.n_proxies++;
+        struct proxy_row *p = &j->seen.proxies[i];
+        memset(p, 0, sizeof *p);
+        j->names.pods[i] = pod;
+        p->ns = ns;
+        p->workload = workload_of(r, pod, ns);
+        take_intent(r, p, pod);
+        take_control_plane(r, p, pod, m);
+        take_node(r, p, pod, m);
+        p->moved_at_ms = m->moved_at_ms;
+        p->state_since_ms = m->state_since_ms;
+    }
+}
