@@ -87,9 +87,13 @@ out:
     free(roots);
 }
 
+/* On a line that could not be opened, what is sent before that is told is lost like on one that breaks. */
 bool io_link_send(void *self, const void *p, size_t n) {
     struct io_real *x = self;
-    return x->line.stream != NULL && rpc_stream_send(x->line.stream, p, n);
+    if (x->line.stream == NULL) {
+        return timer_is_set(&x->line.failed);
+    }
+    return rpc_stream_send(x->line.stream, p, n);
 }
 
 void io_link_close(void *self) {

@@ -107,7 +107,9 @@ static void test_files(void **state) {
     (void)state;
     unlink(b.token_file);
     open_link();
+    assert_true(b.face->link.send(b.face->self, "hello", 5)); /* the end is on its way */
     expect_closed(1, RPC_UNAVAILABLE, "--token-file");
+    assert_false(b.face->link.send(b.face->self, "hello", 5));
     bench_write(b.token_file, "t");
     bench_write(b.root_file, "");
     open_link();
