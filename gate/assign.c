@@ -22,7 +22,8 @@ static uint64_t mix(uint64_t x) {
 static struct claim claim_of(const char *replica, const char *zone, const struct assign_agent *a) {
     uint64_t h = mix(text_hash(0, replica, strlen(replica)));
     bool near = zone != NULL && a->zone != NULL && strcmp(zone, a->zone) == 0;
-    return (struct claim){.rank = a->shunned ? 0 : near ? 2 : 1, .weight = mix(text_hash(h, a->node, strlen(a->node))), .node = a->node};
+    int rank = a->shunned ? 0 : near ? 2 : 1;
+    return (struct claim){.rank = rank, .weight = mix(text_hash(h, a->node, strlen(a->node))), .node = a->node};
 }
 
 static bool beats(const struct claim *a, const struct claim *b) {

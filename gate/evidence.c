@@ -180,8 +180,8 @@ static void forget_locals_of(struct evidence *e, struct node_entry *n) {
     }
 }
 
-static uint32_t take_scan(struct evidence *e, struct node_entry *n, const Meshgate__V1__NodeScan *s, const struct evidence_rules *rules,
-                          int64_t now_ms) {
+static uint32_t take_scan(struct evidence *e, struct node_entry *n, const Meshgate__V1__NodeScan *s,
+                          const struct evidence_rules *rules, int64_t now_ms) {
     uint32_t dropped = 0;
     for (size_t i = 0; i < s->n_gone; i++) {
         struct local_entry *l;
@@ -246,7 +246,8 @@ static struct attach_set *set_for(struct replica_entry *r, const struct node_ent
     return &r->next;
 }
 
-static void take_times(struct replica_entry *r, struct attach_set *s, const Meshgate__V1__ReplicaReading *in, int64_t now_ms) {
+static void take_times(struct replica_entry *r, struct attach_set *s, const Meshgate__V1__ReplicaReading *in,
+                       int64_t now_ms) {
     if (in->has_connections) {
         int64_t at = before(now_ms, in->connections_age_ms);
         bool newer = s->connections_ms == 0 || (at > s->connections_ms + SAME_READING_MS && in->questions != s->questions);
@@ -262,7 +263,8 @@ static void take_times(struct replica_entry *r, struct attach_set *s, const Mesh
     }
 }
 
-static uint32_t take_reading(struct evidence *e, const struct node_entry *n, const Meshgate__V1__ReplicaReading *in, int64_t now_ms) {
+static uint32_t take_reading(struct evidence *e, const struct node_entry *n, const Meshgate__V1__ReplicaReading *in,
+                             int64_t now_ms) {
     struct replica_entry *r = replica_make(e, in->replica);
     struct replica_fact *f = &r->fact;
     mem_set(&f->reader, n->fact.node);
@@ -314,8 +316,8 @@ void evidence_free(struct evidence *e) {
     free(e);
 }
 
-uint32_t evidence_take(struct evidence *e, const char *node, const Meshgate__V1__Report *r, const struct evidence_rules *rules,
-                       int64_t now_ms) {
+uint32_t evidence_take(struct evidence *e, const char *node, const Meshgate__V1__Report *r,
+                       const struct evidence_rules *rules, int64_t now_ms) {
     struct node_entry *n = node_make(e, node);
     uint32_t dropped = 0;
     if (r->full) {
@@ -347,7 +349,7 @@ void evidence_forget_replica(struct evidence *e, const char *replica) {
 }
 
 void evidence_forget_pod(struct evidence *e, const char *pod_uid, const char *proxy_id) {
-    /* What replicas list stays: the next pod of a StatefulSet has the same proxy id, and its reader says when it is gone. */
+    /* What replicas list stays: the next pod of a StatefulSet has the same proxy id, its reader says when it is gone. */
     (void)proxy_id;
     struct local_entry *l;
     HASH_FIND_STR(e->locals, pod_uid, l);
@@ -412,8 +414,8 @@ int evidence_reach(const struct evidence *e, const char *node, const char *revis
     return r == NULL ? -1 : r->ok ? 1 : 0;
 }
 
-void evidence_each_attached(const struct evidence *e, const char *replica, void (*fn)(void *ctx, const struct attach_fact *f),
-                            void *ctx) {
+void evidence_each_attached(const struct evidence *e, const char *replica,
+                            void (*fn)(void *ctx, const struct attach_fact *f), void *ctx) {
     const struct replica_entry *r = replica_get(e, replica);
     for (struct attach_entry *a = r != NULL ? r->current.entries : NULL; a != NULL; a = a->hh.next) {
         fn(ctx, &a->fact);

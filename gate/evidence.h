@@ -61,8 +61,8 @@ struct evidence_rules {
     bool (*may_read)(void *ctx, const char *replica, const char *node);
     void *ctx;
 };
-uint32_t evidence_take(struct evidence *e, const char *node, const Meshgate__V1__Report *r, const struct evidence_rules *rules,
-                       int64_t now_ms);
+uint32_t evidence_take(struct evidence *e, const char *node, const Meshgate__V1__Report *r,
+                       const struct evidence_rules *rules, int64_t now_ms);
 void evidence_hello(struct evidence *e, const char *node, const Meshgate__V1__Hello *h, int64_t now_ms);
 /* The session of a node is gone; its facts stand and age. */
 void evidence_node_lost(struct evidence *e, const char *node, int64_t now_ms);
@@ -81,7 +81,7 @@ int64_t evidence_sync_ms(const struct evidence *e, const char *replica, const ch
 /* Result of the node's test of a revision's endpoint: -1 unknown, 0 no, 1 yes. *error borrowed. */
 int evidence_reach(const struct evidence *e, const char *node, const char *revision, const char **error, int64_t *at_ms);
 /* Calls fn for each attached proxy of a replica. */
-void evidence_each_attached(const struct evidence *e, const char *replica, void (*fn)(void *ctx, const struct attach_fact *f),
-                            void *ctx);
+void evidence_each_attached(const struct evidence *e, const char *replica,
+                            void (*fn)(void *ctx, const struct attach_fact *f), void *ctx);
 /* Rises with every change. */
 uint64_t evidence_version(const struct evidence *e);

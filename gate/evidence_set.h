@@ -36,6 +36,6 @@ bool attach_set_is(const struct attach_set *s, const char *node, uint64_t sessio
 void attach_set_begin(struct attach_set *s, const char *node, uint64_t session, uint32_t epoch);
 /* Entries, gone ones and namespace ages of a reading. Returns how many entries were refused because there are too many. */
 uint32_t attach_set_apply(struct attach_set *s, const Meshgate__V1__ReplicaReading *r, int64_t now_ms);
-/* A telling begins with `connections`; until its first `syncz` what the one before it knew of the same streams stands, with its
- * old age. */
+/* A telling begins with `connections`; until its first `syncz` what the one before it knew of the same streams stands, with
+ * its old age. */
 void attach_set_inherit(struct attach_set *s, struct attach_set *before);

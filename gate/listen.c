@@ -115,7 +115,8 @@ static void on_reload(void *ctx) {
 
 /* --- begin and end --- */
 
-struct listen *listen_new(struct rpc *r, struct loop *loop, struct gate *g, const struct listen_opts *opts, struct err *err) {
+struct listen *listen_new(struct rpc *r, struct loop *loop, struct gate *g, const struct listen_opts *opts,
+                          struct err *err) {
     static const char *const methods[] = {"/meshgate.v1.Gate/Connect", NULL};
     struct listen *l = mem_alloc(sizeof *l);
     l->loop = loop;

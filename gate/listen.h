@@ -1,6 +1,6 @@
 /*
- * The port that agents dial: gRPC streams of /meshgate.v1.Gate/Connect handed to the gate's sessions. The certificate files are
- * read again when they change.
+ * The port that agents dial: gRPC streams of /meshgate.v1.Gate/Connect handed to the gate's sessions. The certificate files
+ * are read again when they change.
  */
 #pragma once
 
@@ -16,7 +16,8 @@ struct listen_opts {
 };
 
 /* Borrows r, loop and g until listen_free. NULL and *err: a file that cannot be used, or the address is taken. */
-struct listen *listen_new(struct rpc *r, struct loop *loop, struct gate *g, const struct listen_opts *opts, struct err *err);
+struct listen *listen_new(struct rpc *r, struct loop *loop, struct gate *g, const struct listen_opts *opts,
+                          struct err *err);
 int listen_port(const struct listen *l);
 /* Ends all sessions; before gate_free and rpc_free. */
 void listen_free(struct listen *l);

@@ -1,7 +1,9 @@
 /*
  * meshgate, the gate: one in a cluster.
  *
- *   gate.c       what happens when: from news to decision to action; knows no sockets
+ *   gate.c       what happens when; knows no sockets
+ *     gate_follow.c      one tick: join, classify, decide, status, actions
+ *     gate_views.c       what the gate knows, as JSON
  *   listen.c     the port that agents dial
  *   session.c    one agent's stream: identity, limits, sequence
  *     review.c           what a TokenReview says about it
@@ -14,9 +16,9 @@
  *     inventory_mesh.c   revisions and istiod replicas
  *     inventory_owners.c workloads above pods
  *   upgrade.c    one MeshUpgrade: spec to policy and waves, status to progress
- *   join.c       inventory and evidence to the rows that core/ decides on
+ *   join.c       inventory and evidence to the rows that core/ decides on: join_mesh.c, join_proxy.c
  *   execute.c    the only one that writes to the cluster
- *   publish.c    status, Events, metrics, JSON
+ *   publish.c    the status; publish_events.c what is told of its changes, publish_views.c proxies and metrics
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,12 +65,13 @@ static const struct option_def defs[] = {
     OPT(STRING, "tls-key", tls_key, .arg = "FILE", .required = true, .help = "its private key"),
     OPT(STRING, "agent-namespace", agent_namespace, .def = "istio-system", .arg = "NAME",
         .help = "namespace of the agents' service account"),
-    OPT(STRING, "agent-service-account", agent_account, .def = "meshgate-agent", .arg = "NAME", .help = "name of the agents' service account"),
+    OPT(STRING, "agent-service-account", agent_account, .def = "meshgate-agent", .arg = "NAME",
+        .help = "name of the agents' service account"),
     OPT(STRING, "audience", audience, .def = "meshgate", .arg = "NAME", .help = "audience of the agents' tokens"),
     HEADING("Mesh"),
     OPT(STRING, "istio-namespace", istio_namespace, .def = "istio-system", .arg = "NAME", .help = "Istio's root namespace"),
-    OPT(DURATION, "reading-period", reading_period, .def = "10s", .help = "time between readings while an upgrade is at work",
-        PERIOD),
+    OPT(DURATION, "reading-period", reading_period, .def = "10s",
+        .help = "time between readings while an upgrade is at work", PERIOD),
     OPT(DURATION, "idle-period", idle_period, .def = "60s", .help = "and otherwise", PERIOD),
     HEADING("Operation"),
     OPT(STRING, "admin-address", admin_address, .def = ":8080", .arg = "HOST:PORT",
@@ -175,7 +178,7 @@ static bool start_kube(struct program *p, struct err *err) {
     } else if (o->in_cluster) {
         ok = kube_config_in_cluster(&config, err);
     } else {
-        return err_set(err, ERR_INVALID, "no way to the API server: give --kubeconfig FILE or leave out --in-cluster=false");
+        return err_set(err, ERR_INVALID, "no way to the API server: give --kubeconfig or leave out --in-cluster=false");
     }
     if (!ok) {
         return false;

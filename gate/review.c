@@ -12,8 +12,8 @@ enum { PERMISSION_DENIED = 7, UNAVAILABLE = 14, UNAUTHENTICATED = 16 };
 enum { MAX_ANSWER = 256 * 1024 };
 
 char *review_body(const char *token, const char *audience) {
-    json_t *o = json_pack("{s:s, s:s, s:{s:s, s:[s]}}", "apiVersion", "authentication.k8s.io/v1", "kind", "TokenReview", "spec",
-                          "token", token, "audiences", audience);
+    json_t *o = json_pack("{s:s, s:s, s:{s:s, s:[s]}}", "apiVersion", "authentication.k8s.io/v1", "kind", "TokenReview",
+                          "spec", "token", token, "audiences", audience);
     char *text = o != NULL ? js_dump(o) : NULL;
     json_decref(o);
     return text;
@@ -59,8 +59,9 @@ static void judge(const json_t *status, const struct gate_opts *expect, struct r
     const json_t *names = js_at(status, "user", "extra", "authentication.kubernetes.io/node-name", NULL);
     const char *node = json_string_value(json_array_get(names, 0));
     if (node == NULL || node[0] == '\0') {
-        refuse(out, PERMISSION_DENIED, "the token is not bound to a pod on a node; agents must use a projected token of their own pod "
-                                       "(Kubernetes 1.30 or later, or the ServiceAccountTokenPodNodeInfo feature)");
+        refuse(out, PERMISSION_DENIED,
+               "the token is not bound to a pod on a node; agents must use a projected token of their own pod "
+               "(Kubernetes 1.30 or later, or the ServiceAccountTokenPodNodeInfo feature)");
         return;
     }
     out->node = mem_dup(node);

@@ -89,8 +89,8 @@ static bool is_shunned(const struct post *p, const char *node, int64_t now_ms) {
     return false;
 }
 
-static void choose(struct post *p, const struct inv_replica *replica, struct assign_agent *agents, size_t n, int64_t patience_ms,
-                   int64_t now_ms) {
+static void choose(struct post *p, const struct inv_replica *replica, struct assign_agent *agents, size_t n,
+                   int64_t patience_ms, int64_t now_ms) {
     if (p->reader != NULL && now_ms >= deadline(p, patience_ms)) {
         shun(p, now_ms);
         p->since_ms = now_ms; /* if there is nobody else it gets another chance */
@@ -108,8 +108,8 @@ static void choose(struct post *p, const struct inv_replica *replica, struct ass
     mem_set(&p->standby, pick.standby == SIZE_MAX ? NULL : agents[pick.standby].node);
 }
 
-int64_t roster_update(struct roster *r, const struct inventory *inv, struct assign_agent *agents, size_t n, int64_t patience_ms,
-                      int64_t now_ms) {
+int64_t roster_update(struct roster *r, const struct inventory *inv, struct assign_agent *agents, size_t n,
+                      int64_t patience_ms, int64_t now_ms) {
     int64_t again = 0;
     for (const struct inv_replica *x = inv->replicas; x != NULL; x = x->hh.next) {
         struct post *p = post_make(r, x->uid);
@@ -203,7 +203,8 @@ static wire_replica *pack_replica(const struct inventory *inv, const struct inv_
     return out;
 }
 
-static void pack_replicas(const struct roster *r, const struct inventory *inv, const char *node, Meshgate__V1__Assignment *a) {
+static void pack_replicas(const struct roster *r, const struct inventory *inv, const char *node,
+                          Meshgate__V1__Assignment *a) {
     a->replicas = mem_alloc((HASH_COUNT(inv->replicas) + 1) * sizeof *a->replicas);
     for (const struct inv_replica *x = inv->replicas; x != NULL; x = x->hh.next) {
         const struct post *p = post_get(r, x->uid);

@@ -1,6 +1,6 @@
 /*
- * A session: review of the token, Hello, reports. The end of a stream is always asked for from a timer, never from inside a call
- * that came in, so that whoever owns the stream may answer with session_closed() at once.
+ * A session: review of the token, Hello, reports. The end of a stream is always asked for from a timer, never from inside a
+ * call that came in, so that whoever owns the stream may answer with session_closed() at once.
  */
 #include "session.h"
 
@@ -88,7 +88,8 @@ static void end_with(struct session *x, int status, char *text, bool renewal) {
     wipe(&x->token);
     if (status != UNAVAILABLE) {
         metric_add(x->set->count.refused, 1);
-        log_warn("agent refused", log_s("node", x->node != NULL ? x->node : "unknown"), log_s("why", text), log_i("status", status));
+        log_warn("agent refused", log_s("node", x->node != NULL ? x->node : "unknown"), log_s("why", text),
+                 log_i("status", status));
         say_refusal(x);
     }
     session_seat_leave(x, renewal);
@@ -178,18 +179,23 @@ static void acknowledge(struct session *x, bool resync) {
     buf_done(&b);
 }
 
+/* Entries dropped so far for a reason that the rules gave. */
+static double disbelieved(const struct sessions *s) {
+    return metric_value(s->count.foreign_pod) + metric_value(s->count.unknown_pod) + metric_value(s->count.not_reader);
+}
+
 static void take_report(struct session *x, const Meshgate__V1__Report *r) {
     struct sessions *s = x->set;
     struct evidence_rules rules = {.local_allowed = local_allowed, .may_read = may_read, .ctx = x};
     x->unknown_pods = 0;
-    double known = metric_value(s->count.foreign_pod) + metric_value(s->count.unknown_pod) + metric_value(s->count.not_reader);
+    double known = disbelieved(s);
     uint32_t dropped = evidence_take(s->opts.evidence, x->node, r, &rules, sched_now(s->sched));
-    double why = metric_value(s->count.foreign_pod) + metric_value(s->count.unknown_pod) + metric_value(s->count.not_reader) - known;
-    metric_add(s->count.too_many, dropped - why);
+    metric_add(s->count.too_many, dropped - (disbelieved(s) - known));
     metric_add(s->count.reports, 1);
     if (dropped > x->unknown_pods && !x->complained) {
         x->complained = true;
-        log_warn("agent spoke of what it has no say in; dropped and counted", log_s("node", x->node), log_i("entries", dropped));
+        log_warn("agent spoke of what it has no say in; dropped and counted", log_s("node", x->node),
+                 log_i("entries", dropped));
     }
     acknowledge(x, want_resync(x));
     s->opts.changed(s->opts.ctx);
@@ -204,8 +210,8 @@ static void on_life_over(void *ctx) {
 static void take_hello(struct session *x, const Meshgate__V1__Hello *h) {
     struct sessions *s = x->set;
     if (strcmp(h->node, x->node) != 0) {
-        session_end(x, PERMISSION_DENIED, "this token is bound to node %s, so the Hello must say %s, not %.253s", x->node, x->node,
-                    h->node);
+        session_end(x, PERMISSION_DENIED, "this token is bound to node %s, so the Hello must say %s, not %.253s", x->node,
+                    x->node, h->node);
         return;
     }
     int64_t now = sched_now(s->sched);

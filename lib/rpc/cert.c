@@ -50,8 +50,9 @@ static grpc_ssl_certificate_config_reload_status fetch(void *user, grpc_ssl_serv
 }
 
 grpc_server_credentials *cert_credentials(struct cert *c) {
-    return grpc_ssl_server_credentials_create_with_options(
-        grpc_ssl_server_credentials_create_options_using_config_fetcher(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE, fetch, c));
+    grpc_ssl_server_credentials_options *o =
+        grpc_ssl_server_credentials_create_options_using_config_fetcher(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE, fetch, c);
+    return grpc_ssl_server_credentials_create_with_options(o);
 }
 
 void cert_free_all(struct cert *list) {

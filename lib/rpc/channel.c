@@ -24,7 +24,8 @@ static grpc_arg arg_text(const char *key, const char *value) {
 static size_t fill_args(grpc_arg *a, const struct rpc_channel_opts *o) {
     int64_t backoff = o->max_backoff_ms > 0 ? o->max_backoff_ms : DEFAULT_BACKOFF_MS;
     size_t n = 0;
-    a[n++] = arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, o->max_receive_bytes > 0 ? o->max_receive_bytes : DEFAULT_RECEIVE);
+    int64_t receive = o->max_receive_bytes > 0 ? o->max_receive_bytes : DEFAULT_RECEIVE;
+    a[n++] = arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, receive);
     a[n++] = arg_int(GRPC_ARG_MAX_METADATA_SIZE, MAX_HEADERS);
     a[n++] = arg_int(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, backoff < FIRST_BACKOFF_MS ? backoff : FIRST_BACKOFF_MS);
     a[n++] = arg_int(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, backoff);

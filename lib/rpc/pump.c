@@ -10,8 +10,8 @@
 #include "../base/mem.h"
 #include "cert.h"
 
-/* gRPC's own lines ("handshake failed ...") tell of peers' faults that also come as the status of a stream; only its last words
- * before it gives up are more. */
+/* gRPC's own lines ("handshake failed ...") tell of peers' faults that also come as the status of a stream; only its last
+ * words before it gives up are more. */
 static void on_grpc_log(gpr_log_func_args *args) {
     bool fatal = strncmp(args->message, "assertion failed", 16) == 0;
     if (fatal) {
@@ -117,7 +117,8 @@ void pump_start(grpc_call *call, const grpc_op *ops, size_t n, struct rpc_op *op
     check(e == GRPC_CALL_OK);
 }
 
-void pump_deliver(grpc_byte_buffer *bb, void (*fn)(void *ctx, const struct piece *pieces, size_t n, size_t bytes), void *ctx) {
+void pump_deliver(grpc_byte_buffer *bb, void (*fn)(void *ctx, const struct piece *pieces, size_t n, size_t bytes),
+                  void *ctx) {
     grpc_byte_buffer_reader reader;
     struct piece *pieces = NULL;
     if (grpc_byte_buffer_reader_init(&reader, bb)) {

@@ -46,4 +46,5 @@ struct rpc {
 /* Start a batch; op->done is called when it is over. */
 void pump_start(grpc_call *call, const grpc_op *ops, size_t n, struct rpc_op *op);
 /* Hand a received message to fn as its pieces. Takes the buffer. */
-void pump_deliver(grpc_byte_buffer *bb, void (*fn)(void *ctx, const struct piece *pieces, size_t n, size_t bytes), void *ctx);
+void pump_deliver(grpc_byte_buffer *bb, void (*fn)(void *ctx, const struct piece *pieces, size_t n, size_t bytes),
+                  void *ctx);

@@ -64,8 +64,9 @@ struct rpc_stream_ops {
  * Open a bidirectional stream. Never NULL. method: "/package.Service/Method". Headers are copied.
  * connect_timeout_ms bounds connecting and TLS only (0: none): the stream ends with RPC_UNAVAILABLE.
  */
-struct rpc_stream *rpc_stream_open(struct rpc_channel *c, const char *method, const struct rpc_header *headers, size_t n_headers,
-                                   int64_t connect_timeout_ms, const struct rpc_stream_ops *ops, void *ctx);
+struct rpc_stream *rpc_stream_open(struct rpc_channel *c, const char *method, const struct rpc_header *headers,
+                                   size_t n_headers, int64_t connect_timeout_ms, const struct rpc_stream_ops *ops,
+                                   void *ctx);
 /* Queue one message (bytes are copied). false when more than 4 MiB wait already: nothing is queued. */
 bool rpc_stream_send(struct rpc_stream *s, const void *p, size_t n);
 /* Bytes queued and not yet taken by gRPC. */
@@ -97,8 +98,8 @@ struct rpc_server_opts {
 };
 
 /* NULL and *err when the address can't be bound or the certificate is unusable. Reuse of the port is off. */
-struct rpc_server *rpc_server_new(struct rpc *r, const struct rpc_server_opts *opts, const struct rpc_server_ops *ops, void *ctx,
-                                  struct err *err);
+struct rpc_server *rpc_server_new(struct rpc *r, const struct rpc_server_opts *opts, const struct rpc_server_ops *ops,
+                                  void *ctx, struct err *err);
 int rpc_server_port(const struct rpc_server *s);
 /* Is this a certificate with its own key, both as PEM text? */
 bool rpc_cert_check(const char *cert_pem, const char *key_pem, struct err *err);
@@ -109,6 +110,6 @@ void rpc_server_free(struct rpc_server *s);
 
 bool rpc_server_stream_send(struct rpc_server_stream *s, const void *p, size_t n);
 size_t rpc_server_stream_pending(const struct rpc_server_stream *s);
-/* End the stream with a status once what is queued was sent; a client that does not take it is cut off after 5 s. No message
- * is handed on afterwards. */
+/* End the stream with a status once what is queued was sent; a client that does not take it is cut off after 5 s. No
+ * message is handed on afterwards. */
 void rpc_server_stream_end(struct rpc_server_stream *s, int status, const char *text);

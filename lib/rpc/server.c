@@ -25,7 +25,8 @@ static grpc_arg arg_int(const char *key, int64_t value) {
 
 static size_t fill_args(grpc_arg *a, const struct rpc_server_opts *o) {
     size_t n = 0;
-    a[n++] = arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, o->max_receive_bytes > 0 ? o->max_receive_bytes : DEFAULT_RECEIVE);
+    int64_t receive = o->max_receive_bytes > 0 ? o->max_receive_bytes : DEFAULT_RECEIVE;
+    a[n++] = arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, receive);
     a[n++] = arg_int(GRPC_ARG_MAX_CONCURRENT_STREAMS, o->max_streams > 0 ? o->max_streams : DEFAULT_STREAMS);
     a[n++] = arg_int(GRPC_ARG_MAX_METADATA_SIZE, MAX_HEADERS);
     a[n++] = arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, o->keepalive_ms > 0 ? o->keepalive_ms : DEFAULT_KEEPALIVE_MS);
@@ -59,8 +60,8 @@ static bool bind_port(struct rpc_server *s, const struct rpc_server_opts *opts, 
     s->port = grpc_server_add_http2_port(s->server, address, creds);
     grpc_server_credentials_release(creds);
     free(address);
-    return s->port != 0 || err_set(err, ERR_UNAVAILABLE, "cannot listen on %s: is it in use, or no address of this machine?",
-                                   opts->address);
+    return s->port != 0 ||
+           err_set(err, ERR_UNAVAILABLE, "cannot listen on %s: is it in use, or not of this machine?", opts->address);
 }
 
 static void server_dispose(struct rpc_server *s) {
@@ -98,8 +99,8 @@ static void stop(struct rpc_server *s) {
     grpc_server_shutdown_and_notify(s->server, s->r->cq, &s->op_down);
 }
 
-struct rpc_server *rpc_server_new(struct rpc *r, const struct rpc_server_opts *opts, const struct rpc_server_ops *ops, void *ctx,
-                                  struct err *err) {
+struct rpc_server *rpc_server_new(struct rpc *r, const struct rpc_server_opts *opts, const struct rpc_server_ops *ops,
+                                  void *ctx, struct err *err) {
     struct rpc_server *s = mem_alloc(sizeof *s);
     s->r = r;
     s->ops = ops;

@@ -1,6 +1,6 @@
 /*
- * The server's end of a stream. A stream object is made when a request is armed; it is freed when the last of its batches has
- * come back. "Close" completes when the client is gone or our status went out, whatever comes first.
+ * The server's end of a stream. A stream object is made when a request is armed; it is freed when the last of its batches
+ * has come back. "Close" completes when the client is gone or our status went out, whatever comes first.
  */
 #include <grpc/byte_buffer.h>
 #include <grpc/slice.h>
@@ -296,7 +296,8 @@ void server_accept(struct rpc_server *s) {
     grpc_call_details_init(&x->details);
     grpc_metadata_array_init(&x->headers);
     s->accepting++;
-    grpc_call_error e = grpc_server_request_call(s->server, &x->call, &x->details, &x->headers, s->r->cq, s->r->cq, &x->op_accept);
+    grpc_completion_queue *cq = s->r->cq;
+    grpc_call_error e = grpc_server_request_call(s->server, &x->call, &x->details, &x->headers, cq, cq, &x->op_accept);
     check(e == GRPC_CALL_OK);
 }
 

@@ -1,6 +1,6 @@
 /*
- * The client's end of a stream. Three batches are in flight from the start (headers, status, message); the stream is freed when
- * the last has come back. Reading the initial metadata is not optional: without it neither messages nor the status come.
+ * The client's end of a stream. Three batches are in flight from the start (headers, status, message); the stream is freed
+ * when the last has come back. Reading the initial metadata is not optional: without it neither messages nor status come.
  */
 #include <grpc/byte_buffer.h>
 #include <grpc/slice.h>
@@ -195,8 +195,9 @@ static void start_all(struct rpc_stream *s, size_t n_headers) {
     read_next(s);
 }
 
-struct rpc_stream *rpc_stream_open(struct rpc_channel *c, const char *method, const struct rpc_header *headers, size_t n_headers,
-                                   int64_t connect_timeout_ms, const struct rpc_stream_ops *ops, void *ctx) {
+struct rpc_stream *rpc_stream_open(struct rpc_channel *c, const char *method, const struct rpc_header *headers,
+                                   size_t n_headers, int64_t connect_timeout_ms, const struct rpc_stream_ops *ops,
+                                   void *ctx) {
     struct rpc_stream *s = mem_alloc(sizeof *s);
     s->r = c->r;
     s->r->live++;

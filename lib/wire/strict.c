@@ -78,7 +78,8 @@ static bool check_field(const ProtobufCFieldDescriptor *fd, const struct skim_fi
     return true;
 }
 
-static bool check_once(const ProtobufCMessageDescriptor *d, const ProtobufCFieldDescriptor *fd, uint64_t *seen, struct err *err) {
+static bool check_once(const ProtobufCMessageDescriptor *d, const ProtobufCFieldDescriptor *fd, uint64_t *seen,
+                       struct err *err) {
     if (fd->label == PROTOBUF_C_LABEL_REPEATED) {
         return true;
     }

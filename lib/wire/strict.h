@@ -1,6 +1,6 @@
 /*
- * What protobuf-c lets pass, found in the bytes before it sees them: bad UTF-8, NUL in strings, unknown enum numbers, numbers
- * that do not fit, singular fields given twice (it would merge them), the wrong wire type.
+ * What protobuf-c lets pass, found in the bytes before it sees them: bad UTF-8, NUL in strings, unknown enum numbers,
+ * numbers that do not fit, singular fields given twice (it would merge them), the wrong wire type.
  */
 #pragma once
 

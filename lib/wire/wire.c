@@ -8,8 +8,8 @@
 #include "strict.h"
 
 /*
- * A message is unpacked into an arena of a few chunks with a budget, freed as one. protobuf-c allocates the outermost message
- * first, so it lies at the start of the first chunk: that is how the message finds its arena again.
+ * A message is unpacked into an arena of a few chunks with a budget, freed as one. protobuf-c allocates the outermost
+ * message first, so it lies at the start of the first chunk: that is how the message finds its arena again.
  */
 struct chunk {
     struct chunk *next;
@@ -260,7 +260,8 @@ void wire_pack(const ProtobufCMessage *m, struct buf *b) {
     protobuf_c_message_pack_to_buffer(m, &sink.base);
 }
 
-void wire_debug_request(struct buf *b, const char *node_id, const char *namespace_, const char *type_url, const char *resource) {
+void wire_debug_request(struct buf *b, const char *node_id, const char *namespace_, const char *type_url,
+                        const char *resource) {
     char *names[1] = {mem_dup(resource)};
     char *id = mem_dup(node_id), *ns = mem_dup(namespace_ != NULL ? namespace_ : ""), *type = mem_dup(type_url);
     char key[] = "NAMESPACE";

@@ -25,4 +25,5 @@ void wire_gate_free(Meshgate__V1__GateMessage *m);
 void wire_pack(const ProtobufCMessage *m, struct buf *b);
 /* A DiscoveryRequest for a debug question: node only in the first message of a stream (node_id NULL: leave out).
  * namespace_: metadata NAMESPACE, needed by istiod's identity check. resource may be NULL. */
-void wire_debug_request(struct buf *b, const char *node_id, const char *namespace_, const char *type_url, const char *resource);
+void wire_debug_request(struct buf *b, const char *node_id, const char *namespace_, const char *type_url,
+                        const char *resource);
