@@ -218,7 +218,7 @@ static struct judgement judge_new(const struct case_ *c) {
         return j;
     }
     /* A busy mesh has an update under way most of the time; only a new proxy must be seen without one once. */
-    if (c->young && (!synced || p->sync != SYNC_SYNCED)) {
+    if (c->young && c->watched && p->sync != SYNC_SYNCED) {
         return judged(STATE_SYNCING, REASON_STARTING);
     }
     return p->ready ? judged(STATE_MOVED, REASON_NONE) : judged(STATE_SYNCING, REASON_NOT_READY);

@@ -98,13 +98,13 @@ static enum reason node_doubt(const struct policy *policy, const struct node_row
     if (!policy->node_witness) {
         return n->agent && n->witness && silent ? REASON_NODE_SILENT : REASON_NONE;
     }
-    if (!n->agent) {
-        return REASON_NODE_NO_AGENT;
-    }
-    if (!n->witness) {
+    if (n->agent && !n->witness) {
         return REASON_NODE_NO_WITNESS;
     }
-    return silent ? REASON_NODE_SILENT : REASON_NONE;
+    if (!silent) {
+        return REASON_NONE;
+    }
+    return n->agent || n->heard_ms != 0 ? REASON_NODE_SILENT : REASON_NODE_NO_AGENT;
 }
 
 static void find_nodes(const struct policy *policy, const struct snapshot *seen, int64_t now_ms, uint32_t last,

@@ -120,6 +120,8 @@ static void control_plane_rows(void) {
     ROW("sync from the future", UNKNOWN, CP_STALE, p->sync_at_ms = now + 1);
     ROW("sync too old, wave done", MOVED, NONE, m->seen.progress.wave = 1, p->sync_at_ms = AGED, p->version = VERSION_UNKNOWN);
     ROW("sync never read, wave to come", MOVED, NONE, ns->wave = 1, p->sync_at_ms = 0, p->version = VERSION_UNKNOWN);
+    ROW("young, sync too old, wave done", MOVED, NONE, YOUNG, m->seen.progress.wave = 1, p->sync_at_ms = AGED,
+        p->version = VERSION_UNKNOWN);
     ROW("nack, wave done", NACKING, NACK, m->seen.progress.wave = 1, p->sync = SYNC_ERROR);
     ROW("node silent, wave done", UNKNOWN, NODE_STALE, m->seen.progress.wave = 1, p->node_at_ms = AGED);
     ROW("not ready", SYNCING, NOT_READY, p->ready = false);

@@ -84,11 +84,14 @@ static void upgrade_rows(void) {
     ROW("approved", MOVING, WAIT, RELABEL_PENDING, 1, m->waves[0].manual = m->waves[0].approved = true);
     ROW("approval is not asked again", MOVING, WAIT, RELABEL_PENDING, 1, m->waves[0].manual = progress->started = true);
     ROW("awaiting does not need the wave's nodes", AWAITING_APPROVAL, WAIT, AWAITING_APPROVAL, 0,
-        m->waves[0].manual = true, m->nodes[0].agent = false);
+        m->waves[0].manual = true, m->nodes[0].heard_ms = 0);
 }
 
 static void node_rows(void) {
-    ROW("node without agent", HOLD, UNKNOWN, NODE_NO_AGENT, 0, m->nodes[0].agent = false);
+    ROW("node without agent", HOLD, UNKNOWN, NODE_NO_AGENT, 0, m->nodes[0].agent = false, m->nodes[0].heard_ms = 0);
+    ROW("node whose agent is gone", HOLD, UNKNOWN, NODE_SILENT, 0, m->nodes[0].agent = false, m->nodes[0].heard_ms = now - 45001);
+    ROW("node whose agent comes again", MOVING, WAIT, RELABEL_PENDING, 1, m->nodes[0].agent = false);
+    ROW("node with an agent that never scanned", HOLD, UNKNOWN, NODE_SILENT, 0, m->nodes[0].heard_ms = 0);
     ROW("node silent", HOLD, UNKNOWN, NODE_SILENT, 0, m->nodes[0].heard_ms = now - 45001);
     ROW("node from the future", HOLD, UNKNOWN, NODE_SILENT, 0, m->nodes[0].heard_ms = now + 1);
     ROW("node without witness", HOLD, UNKNOWN, NODE_NO_WITNESS, 0, m->nodes[0].witness = false);
@@ -97,9 +100,9 @@ static void node_rows(void) {
     ROW("node with a witness silent, optional", HOLD, UNKNOWN, NODE_SILENT, 0,
         m->nodes[0].heard_ms = 1, policy->node_witness = false);
     ROW("node of a later wave may be dark", MOVING, WAIT, RELABEL_PENDING, 1,
-        m->nodes[1].agent = false, p[1].node = 0, p[2].node = p[3].node = 1);
-    ROW("node of an earlier wave may not", HOLD, UNKNOWN, NODE_NO_AGENT, 0, mesh_move(m, 0), progress->wave = 1,
-        m->nodes[0].agent = false, p[2].node = p[3].node = 1);
+        m->nodes[1].heard_ms = 0, p[1].node = 0, p[2].node = p[3].node = 1);
+    ROW("node of an earlier wave may not", HOLD, UNKNOWN, NODE_SILENT, 0, mesh_move(m, 0), progress->wave = 1,
+        m->nodes[0].heard_ms = 1, p[2].node = p[3].node = 1);
     ROW("unreachable", MOVING, WAIT, NODE_UNREACHABLE_XDS, 0, m->nodes[1].reach_ok = false);
     ROW("not tested", MOVING, WAIT, NODE_REACH_UNTESTED, 0, m->nodes[1].reach_known = false);
     ROW("unreachable, nothing of the wave on it", MOVING, WAIT, RELABEL_PENDING, 1, m->nodes[1].reach_ok = false, p[1].node = 0);
