@@ -32,7 +32,7 @@ class World:
         raise NotImplementedError
 
     def create(self, path, obj):
-        """POST on the API server."""
+        """POST on the API server; an exception with the server's text when it refuses."""
         raise NotImplementedError
 
     def now(self):
@@ -173,16 +173,16 @@ def _line(text, number):
 
 def parse_text(text, name="scenario"):
     """The statements of a scenario. ScenarioError names file and line."""
-    out, block, begun = [], None, 0
+    out, block = [], None
     for number, raw in enumerate(text.splitlines(), 1):
         try:
             if block is not None:
                 if raw.rstrip() == "}":
-                    spec = json.loads("{" + "\n".join(block[1]) + "}")
-                    out.append(Statement("upgrade", begun, name=block[0], spec=spec))
+                    block.spec = json.loads("{" + "\n".join(block.lines) + "}")
+                    out.append(block)
                     block = None
                 else:
-                    block[1].append(raw)
+                    block.lines.append(raw)
                 continue
             line = _uncomment(raw)
             if not line.strip():
@@ -191,13 +191,17 @@ def parse_text(text, name="scenario"):
             if tokens[0] == "upgrade":
                 if len(tokens) != 3 or tokens[2] != "{":
                     raise ScenarioError("write: upgrade NAME {")
-                block, begun = (tokens[1], []), number
+                block = Statement("upgrade", number, name=tokens[1], lines=[])
+            elif tokens[0] == "refused":
+                if len(tokens) != 4 or tokens[3] != "{":
+                    raise ScenarioError('write: refused NAME "TEXT" {')
+                block = Statement("refused", number, name=tokens[1], text=tokens[2].strip('"'), lines=[])
             else:
                 out.append(_line(line, number))
         except (ScenarioError, ValueError) as e:
             raise ScenarioError("%s:%d: %s" % (name, number, e)) from None
     if block is not None:
-        raise ScenarioError("%s:%d: the upgrade's spec does not end with a line }" % (name, begun))
+        raise ScenarioError("%s:%d: the upgrade's spec does not end with a line }" % (name, block.line))
     return out
 
 
@@ -339,9 +343,10 @@ class Observer:
 
     def text(self, part):
         for r in self.status().get("reasons") or []:
-            if part in r.get("sentence", "") or any(part in o.get("message", "") for o in r.get("objects") or []):
+            texts = [r.get("sentence", ""), r.get("remedy", "")] + [o.get("message", "") for o in r.get("objects") or []]
+            if any(part in t for t in texts):
                 return True
-        return part in self.status().get("message", "")
+        return False
 
     def moved(self, percent):
         summary = self.status().get("summary") or {}
@@ -399,6 +404,7 @@ class Runner:
         self.world, self.log, self.progress, self.poll = world, log, progress, poll
         self.observer = Observer(world)
         self.rules = []
+        self.met = 0
         self.next_templates = 0.0
 
     def look(self):
@@ -441,12 +447,27 @@ class Runner:
                 return
             self.world.sleep(min(self.poll, left))
 
+    def create(self, s):
+        self.world.create(UPGRADES, {"apiVersion": "meshgate.io/v1alpha1", "kind": "MeshUpgrade",
+                                     "metadata": {"name": s.name}, "spec": s.spec})
+
+    def refused(self, s):
+        try:
+            self.create(s)
+        except Exception as e:  # whatever the world raises carries the server's text
+            if s.text not in str(e):
+                raise ScenarioFailed("refused %s: the answer does not contain \"%s\": %s" % (s.name, s.text, e)) from None
+            self.log("ok: %s is refused: %s" % (s.name, s.text))
+        else:
+            raise ScenarioFailed("refused %s: the API server took it" % s.name)
+
     def step(self, s):
         if s.kind == "upgrade":
             self.observer.begin(s.name, s.spec)
             self.log("upgrade %s" % s.name)
-            self.world.create(UPGRADES, {"apiVersion": "meshgate.io/v1alpha1", "kind": "MeshUpgrade",
-                                         "metadata": {"name": s.name}, "spec": s.spec})
+            self.create(s)
+        elif s.kind == "refused":
+            self.refused(s)
         elif s.kind == "do":
             self.log("do %s" % s.action)
             self.world.do(s.action)
@@ -467,22 +488,23 @@ class Runner:
             self.during(s.seconds, s)
             self.log("ok for %gs: %s" % (s.seconds, s.text))
 
+    def run(self, statements):
+        for s in statements:
+            if s.kind in ("runs", "mesh"):
+                continue
+            try:
+                self.step(s)
+            except ScenarioFailed as e:
+                raise ScenarioFailed(str(e) if str(e).startswith("line ") else "line %d: %s" % (s.line, e)) from None
+            self.met += s.kind.startswith("expect") or s.kind == "refused"
+        for rule in self.rules:
+            raise ScenarioFailed("line %d: never became true: %s" % (rule.line, rule.text))
+        return self.met
+
 
 def run(world, statements, log=print, progress=None, poll=0.3):
     """Run to the end. Returns the number of expectations that were met; raises ScenarioFailed at the first that was not.
 
     progress(observer), if given, is called after each look at the cluster.
     """
-    runner = Runner(world, log, progress, poll)
-    met = 0
-    for s in statements:
-        if s.kind in ("runs", "mesh"):
-            continue
-        try:
-            runner.step(s)
-        except ScenarioFailed as e:
-            raise ScenarioFailed(str(e) if str(e).startswith("line ") else "line %d: %s" % (s.line, e)) from None
-        met += s.kind.startswith("expect")
-    for rule in runner.rules:
-        raise ScenarioFailed("line %d: never became true: %s" % (rule.line, rule.text))
-    return met
+    return Runner(world, log, progress, poll).run(statements)
