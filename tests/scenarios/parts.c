@@ -438,7 +438,7 @@ static void start_node(struct parts *p, uint32_t i) {
                            .version = "test",
                            .node_witness = true,
                            .xds_port = 15012,
-                           .stats_port = 15020,
+                           .stats_port = 15090, .agent_port = 15020,
                            .health_port = 15021,
                            .seed = p->seed * 7919 + i};
     n->agent = agent_new(&o, &n->io, p->sched, n->metrics);
