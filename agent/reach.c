@@ -8,6 +8,7 @@
 #include "lib/base/text.h"
 
 #define TEST_MS 5000
+#define FAILED_SOONER 6
 
 struct target {
     struct reach *owner;
@@ -69,9 +70,18 @@ void reach_free(struct reach *r) {
 
 static void test(void *ctx);
 
+/* A failure is looked at again sooner: it may hold an upgrade. */
 static void again(struct target *t) {
     struct reach *r = t->owner;
-    timer_set(r->env.sched, &t->timer, sched_now(r->env.sched) + r->period_ms, test, t);
+    int64_t pause = t->known && !t->ok ? r->period_ms / FAILED_SOONER : r->period_ms;
+    timer_set(r->env.sched, &t->timer, sched_now(r->env.sched) + pause, test, t);
+}
+
+/* The first test, at a moment that differs between nodes. */
+static void first(struct target *t) {
+    struct reach *r = t->owner;
+    int64_t spread = (int64_t)(text_hash(r->env.seed, t->name, strlen(t->name)) % (r->period_ms / 10 + 1));
+    timer_set(r->env.sched, &t->timer, sched_now(r->env.sched) + spread, test, t);
 }
 
 static void on_result(void *ctx, const struct io_reach *x) {
@@ -115,8 +125,7 @@ static struct target *target_new(struct reach *r, const char *name) {
     struct target *t = mem_alloc(sizeof *t);
     t->owner = r;
     t->name = mem_dup(name);
-    int64_t spread = (int64_t)(text_hash(r->env.seed, name, strlen(name)) % (r->period_ms / 10 + 1));
-    timer_set(r->env.sched, &t->timer, sched_now(r->env.sched) + spread, test, t);
+    first(t);
     return t;
 }
 
@@ -139,7 +148,7 @@ void reach_set(struct reach *r, Meshgate__V1__Assignment__Revision *const *revis
         list[i] = t ? t : target_new(r, revisions[i]->name);
         target_update(list[i], revisions[i]);
         if (t && sooner && !t->question) {
-            again(t);
+            (t->known ? again : first)(t);
         }
     }
     for (size_t i = 0; i < r->n; i++) {
