@@ -155,6 +155,7 @@ struct agent *agent_new(const struct agent_opts *opts, struct agent_io *io, stru
         .io = io,
         .sched = sched,
         .stats_port = opts->stats_port,
+        .agent_port = opts->agent_port,
         .health_port = opts->health_port,
         .news = on_news,
         .ctx = a,

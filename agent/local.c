@@ -12,6 +12,8 @@
 /* Proxies asked at the same time. */
 #define AT_ONCE 8
 #define ASK_MS 3000
+/* pilot-agent's own metrics come merged with the application's: asked rarely, for the certificate alone. */
+#define CERT_MS (5 * 60 * 1000)
 
 struct pod {
     char *uid;
@@ -21,7 +23,10 @@ struct pod {
     int64_t first_seen_ms;
     struct proxy_seen seen;    /* of the latest look */
     bool stats_ok, ready;
-    struct io_question *stats, *health;
+    struct io_question *stats, *health, *cert;
+    int64_t cert_asked_ms;
+    int64_t cert_expires_ms;   /* on our clock; 0 not said */
+    bool cert_expired;
     uint32_t look;             /* scan that had it last */
     uint32_t asked;            /* scan in which it was asked */
     bool dirty;
@@ -62,6 +67,10 @@ static void pod_drop_questions(struct pod *p) {
     if (p->health) {
         io->drop(io->self, p->health);
         p->health = NULL;
+    }
+    if (p->cert) {
+        io->drop(io->self, p->cert);
+        p->cert = NULL;
     }
 }
 
@@ -109,7 +118,7 @@ static void ask_some(struct local *l);
 
 static void pod_answered(struct pod *p) {
     struct local *l = p->owner;
-    if (p->stats || p->health) {
+    if (p->stats || p->health || p->cert) {
         return;
     }
     l->open--;
@@ -126,13 +135,10 @@ static char *flatten(const struct io_answer *a) {
     return text;
 }
 
-/* Certificate lifetimes run down by themselves: only a change that matters makes news. */
 static bool same_stats(const struct proxy_seen *a, const struct proxy_seen *b) {
-    bool a_expired = a->cert_expiry_s < 0, b_expired = b->cert_expiry_s < 0;
-    bool told = isnan(a->cert_expiry_s) == isnan(b->cert_expiry_s);
     return strcmp(a->cds_version, b->cds_version) == 0 && strcmp(a->lds_version, b->lds_version) == 0 &&
            a->xds_connections == b->xds_connections && a->cds_rejected == b->cds_rejected &&
-           a->lds_rejected == b->lds_rejected && strcmp(a->build, b->build) == 0 && a_expired == b_expired && told;
+           a->lds_rejected == b->lds_rejected && strcmp(a->build, b->build) == 0;
 }
 
 static void on_stats(void *ctx, const struct io_answer *a) {
@@ -149,6 +155,23 @@ static void on_stats(void *ctx, const struct io_answer *a) {
     p->dirty |= ok != p->stats_ok || (ok && !same_stats(&seen, &p->seen));
     p->stats_ok = ok;
     p->seen = seen;
+    pod_answered(p);
+}
+
+static void on_cert(void *ctx, const struct io_answer *a) {
+    struct pod *p = ctx;
+    p->cert = NULL;
+    struct proxy_seen seen = {.cert_expiry_s = NAN};
+    if (a->status == IO_OK) {
+        char *text = flatten(a);
+        struct err err;
+        if (proxy_stats_read(text, a->bytes, &seen, &err) && !isnan(seen.cert_expiry_s)) {
+            p->dirty |= p->cert_expires_ms == 0;
+            double left_s = fmax(-1e6, fmin(seen.cert_expiry_s, 1e9));
+            p->cert_expires_ms = sched_now(p->owner->env.sched) + (int64_t)(left_s * 1000);
+        }
+        free(text);
+    }
     pod_answered(p);
 }
 
@@ -169,7 +192,16 @@ static void ask(struct local *l, struct pod *p) {
         p->stats_ok = p->ready = false;
         return;
     }
+    int64_t now = sched_now(l->env.sched);
+    bool expired = p->cert_expires_ms && now >= p->cert_expires_ms;
+    p->dirty |= expired != p->cert_expired;
+    p->cert_expired = expired;
     l->open++;
+    /* One that has run out is asked for each time: it may have been renewed. */
+    if (!p->cert_asked_ms || expired || now - p->cert_asked_ms >= CERT_MS) {
+        p->cert_asked_ms = now;
+        p->cert = io->get(io->self, p->ip, l->env.agent_port, "/stats/prometheus", ASK_MS, on_cert, p);
+    }
     p->stats = io->get(io->self, p->ip, l->env.stats_port, proxy_stats_path, ASK_MS, on_stats, p);
     p->health = io->get(io->self, p->ip, l->env.health_port, "/healthz/ready", ASK_MS, on_health, p);
 }
@@ -284,9 +316,10 @@ static void fill_pod(struct report *rep, struct pod *p, int64_t now) {
         x->cds_rejected = p->seen.cds_rejected;
         x->lds_rejected = p->seen.lds_rejected;
         x->build = p->seen.build;
-        if (!isnan(p->seen.cert_expiry_s)) {
-            x->cert_expiry_s = p->seen.cert_expiry_s < 0 ? -1 : (int64_t)p->seen.cert_expiry_s + 1;
-        }
+    }
+    if (p->cert_expires_ms) {
+        int64_t left_ms = p->cert_expires_ms - now;
+        x->cert_expiry_s = left_ms <= 0 ? -1 : left_ms / 1000 + 1;
     }
     report_count(rep, 256);
     p->dirty = false;

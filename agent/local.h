@@ -14,7 +14,7 @@ struct local;
 struct local_env {
     struct agent_io *io;
     struct sched *sched;
-    uint16_t stats_port, health_port;
+    uint16_t stats_port, agent_port, health_port; /* Envoy's, pilot-agent's metrics; readiness */
     void (*news)(void *ctx);
     void *ctx;
     struct metric *proxies, *scan_failures;

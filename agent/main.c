@@ -36,7 +36,7 @@ struct options {
     const char *istio_token_file, *istio_root_file, *istio_namespace;
     const char *proc_root, *admin_address, *log_level;
     bool node_witness;
-    int64_t xds_port, stats_port, health_port, question_timeout;
+    int64_t xds_port, stats_port, agent_port, health_port, question_timeout;
 };
 
 #define OPT(kind, flag, field, ...) \
@@ -72,7 +72,8 @@ static const struct option_def defs[] = {
     HEADING("This node"),
     OPT(BOOL, "node-witness", node_witness, .def = "true", .help = "look at the proxies of this node; needs hostPID"),
     OPT(STRING, "proc-root", proc_root, .def = "/proc", .arg = "DIR", .help = "where the host's processes are shown"),
-    OPT(INT, "stats-port", stats_port, .def = "15020", .help = "pilot-agent's merged metrics in each pod", PORT_RANGE),
+    OPT(INT, "stats-port", stats_port, .def = "15090", .help = "Envoy's metrics in each pod", PORT_RANGE),
+    OPT(INT, "agent-port", agent_port, .def = "15020", .help = "pilot-agent's metrics in each pod; asked rarely", PORT_RANGE),
     OPT(INT, "health-port", health_port, .def = "15021", .help = "Envoy's readiness in each pod", PORT_RANGE),
     HEADING("Operation"),
     OPT(STRING, "admin-address", admin_address, .def = ":15480", .arg = "HOST:PORT",
@@ -137,6 +138,7 @@ static bool start(struct program *p, struct err *err) {
         .node_witness = o->node_witness,
         .xds_port = (uint16_t)o->xds_port,
         .stats_port = (uint16_t)o->stats_port,
+        .agent_port = (uint16_t)o->agent_port,
         .health_port = (uint16_t)o->health_port,
         .question_timeout_ms = o->question_timeout,
         .seed = random_seed(),

@@ -14,6 +14,7 @@ struct proxy_seen {
     char build[48];       /* istio_build tag or "" */
 };
 
-/* The query that keeps the answer small: path and query for GET http://PODIP:15020. Needs Accept: text/plain. */
+/* The query that keeps the answer small: path and query for GET http://PODIP:15090 (Envoy; on 15020 the filter leaves the
+ * application's metrics in). Needs Accept: text/plain. */
 extern const char proxy_stats_path[];
 bool proxy_stats_read(const char *text, size_t len, struct proxy_seen *out, struct err *err);

@@ -34,8 +34,8 @@ struct play {
     struct io_question *open;
     const char *dials;
     bool syncz_hangs, link_down, blind;
-    const char *connections;
-    unsigned asked_connections, asked_syncz, asked_ns, forgot, opens, hellos, reports, fulls;
+    const char *connections, *cert;
+    unsigned asked_cert, asked_connections, asked_syncz, asked_ns, forgot, opens, hellos, reports, fulls;
     uint64_t seq;
     bool answer_acks;
     Meshgate__V1__AgentMessage *last; /* latest report */
@@ -123,6 +123,10 @@ static struct io_question *io_get(void *self, const char *address, uint16_t port
         return q_new(p, 3, IO_OK, "pilot_total_xds_rejects{type=\"lds\"} 0\n", fn, ctx);
     }
     if (port == 15020) {
+        p->asked_cert++;
+        return q_new(p, 3, IO_OK, p->cert, fn, ctx);
+    }
+    if (port == 15090) {
         return q_new(p, 3, IO_OK,
                      "envoy_cluster_manager_cds_version_text{text_value=\"2026-11-23T06:00:00Z/1\"} 0\n"
                      "envoy_cluster_upstream_cx_active{cluster_name=\"xds-grpc\"} 1\n",
@@ -250,9 +254,10 @@ static struct play *play_new(void) {
     p->metrics = metrics_new();
     p->connections = one_connection;
     p->dials = "10.96.0.7:15012";
+    p->cert = "istio_agent_cert_expiry_seconds{resource_name=\"default\"} 600\n";
     p->io = (struct agent_io){.self = p, .ask = io_ask, .forget = io_forget, .get = io_get, .reach = io_reach, .drop = io_drop,
                               .scan = io_scan, .link = {link_open, link_send, link_close}};
-    struct agent_opts o = {.node = "n1", .version = "t", .node_witness = true, .xds_port = 15012, .stats_port = 15020,
+    struct agent_opts o = {.node = "n1", .version = "t", .node_witness = true, .xds_port = 15012, .stats_port = 15090, .agent_port = 15020,
                            .health_port = 15021, .question_timeout_ms = 2000, .seed = 7};
     p->agent = agent_new(&o, &p->io, p->sched, p->metrics);
     return p;
@@ -399,6 +404,31 @@ static void test_blind_node_is_said(void **state) {
     play_free(p);
 }
 
+static Meshgate__V1__LocalProxy *told_again(struct play *p) {
+    ack(p, p->seq, true);
+    live(p, 200);
+    return p->last->report->scan->changed[0];
+}
+
+/* Asked rarely, but a lifetime that runs out in between is told. */
+static void test_certificate_runs_out_between_questions(void **state) {
+    (void)state;
+    struct play *p = play_new();
+    p->cert = "istio_agent_cert_expiry_seconds{resource_name=\"default\"} 90\n";
+    run(p, 10);
+    assign(p, false, false, 1000);
+    live(p, 60000);
+    assert_int_equal(p->asked_cert, 1);
+    assert_in_range(told_again(p)->cert_expiry_s, 20, 40);
+    p->cert = "istio_agent_cert_expiry_seconds{resource_name=\"default\"} -5\n";
+    live(p, 40000);
+    assert_true(told_again(p)->cert_expiry_s < 0);
+    p->cert = "istio_agent_cert_expiry_seconds{resource_name=\"default\"} 500\n";
+    live(p, 3000);
+    assert_true(told_again(p)->cert_expiry_s > 400);
+    play_free(p);
+}
+
 static void test_gate_that_acknowledges_the_future(void **state) {
     (void)state;
     struct play *p = play_new();
@@ -421,6 +451,7 @@ int main(void) {
         cmocka_unit_test(test_lost_gate_is_survived),
         cmocka_unit_test(test_resync_tells_everything_again),
         cmocka_unit_test(test_blind_node_is_said),
+        cmocka_unit_test(test_certificate_runs_out_between_questions),
         cmocka_unit_test(test_gate_that_acknowledges_the_future),
     };
     return cmocka_run_group_tests_name("agent", tests, NULL, NULL);
