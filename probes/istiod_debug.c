@@ -1,5 +1,5 @@
 /*
- * One element at a time: cut (json_cut), parsed by jansson, handed on, freed. NUL in a rejection's text is the proxy's to
+ * One element at a time: cut (json_cut), read in place (json_doc), handed on. NUL in a rejection's text is the proxy's to
  * choose and must not make the whole answer unreadable, so it is allowed and ends the text there.
  */
 #include "istiod_debug.h"
@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../lib/base/json.h"
 #include "../lib/base/text.h"
 #include "json_cut.h"
+#include "json_doc.h"
 
 #define NONCE_UUID 36
 
@@ -86,7 +86,8 @@ static bool refusal(const struct piece *body, size_t n, struct err *err) {
 
 struct reading {
     struct json_cut cut;
-    bool (*element)(struct reading *r, const json_t *o, struct err *err);
+    struct json_doc *doc; /* the element at hand */
+    bool (*element)(struct reading *r, struct err *err);
     void (*on_connection)(void *ctx, const struct conn_seen *c);
     void (*on_sync)(void *ctx, const struct sync_seen *s);
     void *ctx;
@@ -98,15 +99,14 @@ static bool one_element(struct reading *r, struct err *err) {
     if (!json_cut_value(&r->cut, err)) {
         return false;
     }
-    json_error_t why;
-    json_t *o = json_loadb(r->cut.value.p, r->cut.value.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
-    if (!json_is_object(o)) {
-        json_decref(o);
-        return err_set(err, ERR_PROTOCOL, "entry %lld at byte %llu of the answer is not a JSON object", (long long)r->count,
-                       (unsigned long long)at);
+    bool ok = json_doc_parse(r->doc, r->cut.value.p, r->cut.value.len, err);
+    if (!ok || !json_doc_is_object(r->doc, 0)) {
+        char why[160];
+        snprintf(why, sizeof(why), "%s%.150s", ok ? "" : ": ", ok || err == NULL ? "" : err->text);
+        return err_set(err, ERR_PROTOCOL, "entry %lld at byte %llu of the answer is not a JSON object%s",
+                       (long long)r->count, (unsigned long long)at, why);
     }
-    bool ok = r->element(r, o, err);
-    json_decref(o);
+    ok = r->element(r, err);
     r->count += ok ? 1 : 0;
     return ok || err_wrap(err, "entry %lld", (long long)r->count);
 }
@@ -182,6 +182,7 @@ static bool object(struct reading *r, struct err *err) {
 
 static int64_t answer(struct reading *r, const struct piece *body, size_t n, bool is_object, struct err *err) {
     json_cut_init(&r->cut, body, n);
+    r->doc = json_doc_new();
     int first = json_cut_peek(&r->cut);
     bool ok;
     if (first != '{' && first != '[') {
@@ -189,14 +190,25 @@ static int64_t answer(struct reading *r, const struct piece *body, size_t n, boo
     } else {
         ok = (is_object ? object(r, err) : array(r, err)) && json_cut_end(&r->cut, err);
     }
+    json_doc_free(r->doc);
     json_cut_done(&r->cut);
     return ok ? r->count : -1;
 }
 
+static const char *text(const struct reading *r, int node) {
+    const char *s = json_doc_str(r->doc, node);
+    return s != NULL ? s : "";
+}
+
+static void copy(char *out, size_t cap, const char *s, size_t n) {
+    n = n < cap ? n : cap - 1;
+    memcpy(out, s, n);
+    out[n] = '\0';
+}
+
 static void without_counter(const char *connection, char *out, size_t cap) {
     const char *dash = strrchr(connection, '-');
-    int n = dash != NULL ? (int)(dash - connection) : (int)strlen(connection);
-    snprintf(out, cap, "%.*s", n, connection);
+    copy(out, cap, connection, dash != NULL ? (size_t)(dash - connection) : strlen(connection));
 }
 
 /* "IP:PORT" or "[IP]:PORT"; a bare address stays as it is. */
@@ -209,20 +221,27 @@ static void without_port(const char *peer, char *out, size_t cap) {
     } else if (colon != NULL && strchr(peer, ':') == colon) {
         n = (size_t)(colon - peer);
     }
-    snprintf(out, cap, "%.*s", (int)(n < cap ? n : cap - 1), peer);
+    copy(out, cap, peer, n);
 }
 
-static bool connection(struct reading *r, const json_t *o, struct err *err) {
+static bool connection(struct reading *r, struct err *err) {
+    enum { ID, CONNECTED, ADDRESS, FIELDS };
+    static const struct json_name names[FIELDS] = {JSON_NAME("connectionId"), JSON_NAME("connectedAt"),
+                                                   JSON_NAME("address")};
+    int at[FIELDS];
+    if (!json_doc_fields(r->doc, 0, names, FIELDS, at, err)) {
+        return false;
+    }
     char id[512], address[64];
-    struct conn_seen c = {.id = id, .address = address, .connection = js_str(o, "connectionId", NULL)};
-    if (c.connection == NULL || c.connection[0] == '\0' || strlen(c.connection) >= sizeof(id)) {
+    struct conn_seen c = {.id = id, .address = address, .connection = text(r, at[ID])};
+    if (c.connection[0] == '\0' || strlen(c.connection) >= sizeof(id)) {
         return err_set(err, ERR_PROTOCOL, "no usable connectionId");
     }
-    if (!time_ms(js_text(o, "connectedAt", NULL), &c.connected_at_ms)) {
+    if (!time_ms(text(r, at[CONNECTED]), &c.connected_at_ms)) {
         return err_set(err, ERR_PROTOCOL, "connectedAt of %.80s is not a time", c.connection);
     }
     without_counter(c.connection, id, sizeof(id));
-    without_port(js_text(o, "address", NULL), address, sizeof(address));
+    without_port(text(r, at[ADDRESS]), address, sizeof(address));
     r->on_connection(r->ctx, &c);
     return true;
 }
@@ -246,60 +265,92 @@ static void add_type(struct sync_seen *s, const struct type_seen *t) {
     }
 }
 
-static bool types_by_url(struct sync_seen *s, json_t *resources, struct err *err) {
-    const char *url;
-    json_t *w;
-    json_object_foreach(resources, url, w) {
-        const char *error = js_str(w, "lastError", NULL);
-        struct type_seen t = {
-            .type = xds_type_of_url(url),
-            .sent = js_text(w, "sent", NULL),
-            .acked = js_text(w, "acked", NULL),
-            .error = error != NULL && error[0] != '\0' ? error : NULL,
-        };
-        if (!time_ms(js_text(w, "sentTime", NULL), &t.sent_at_ms)) {
-            return err_set(err, ERR_PROTOCOL, "sentTime of %s of %.80s is not a time", xds_type_name(t.type), s->id);
+static bool one_type(struct reading *r, const char *url, int node, struct type_seen *t, struct err *err) {
+    enum { SENT, ACKED, SENT_TIME, LAST_ERROR, FIELDS };
+    static const struct json_name names[FIELDS] = {JSON_NAME("sent"), JSON_NAME("acked"), JSON_NAME("sentTime"),
+                                                   JSON_NAME("lastError")};
+    int at[FIELDS];
+    if (!json_doc_fields(r->doc, node, names, FIELDS, at, err)) {
+        return false;
+    }
+    const char *error = text(r, at[LAST_ERROR]);
+    *t = (struct type_seen){.type = xds_type_of_url(url),
+                            .sent = text(r, at[SENT]),
+                            .acked = text(r, at[ACKED]),
+                            .error = error[0] != '\0' ? error : NULL};
+    if (!time_ms(text(r, at[SENT_TIME]), &t->sent_at_ms)) {
+        return err_set(err, ERR_PROTOCOL, "sentTime is not a time");
+    }
+    return true;
+}
+
+static bool types_by_url(struct reading *r, struct sync_seen *s, int resources, struct err *err) {
+    bool before[XDS_OTHER + 1] = {false}; /* last: the other name of WDS */
+    for (int k = resources + 1; k < json_doc_end(r->doc, resources); k = json_doc_end(r->doc, k + 1)) {
+        const char *url = text(r, k);
+        struct type_seen t;
+        if (!one_type(r, url, k + 1, &t, err)) {
+            return err_wrap(err, "%s of %.80s", xds_type_name(xds_type_of_url(url)), s->id);
+        }
+        if (t.type != XDS_OTHER) {
+            enum xds_type slot = strcmp(url, type_table[t.type].url) == 0 ? t.type : XDS_OTHER;
+            if (before[slot]) {
+                return err_set(err, ERR_PROTOCOL, "%s of %.80s twice", xds_type_name(t.type), s->id);
+            }
+            before[slot] = true;
         }
         add_type(s, &t);
     }
     return true;
 }
 
+enum sync_field { PROXY, PROXY_TYPE, VERSION, CLUSTER, RESOURCES, FLAT, SYNC_FIELDS = FLAT + 10 };
+
 /* istiod before 1.23: five fixed pairs, no times, no errors; what is absent was never sent. */
-static void types_flat(struct sync_seen *s, const json_t *o) {
-    static const struct {
-        enum xds_type type;
-        const char *sent, *acked;
-    } flat[] = {
-        {XDS_CDS, "cluster_sent", "cluster_acked"},
-        {XDS_LDS, "listener_sent", "listener_acked"},
-        {XDS_RDS, "route_sent", "route_acked"},
-        {XDS_EDS, "endpoint_sent", "endpoint_acked"},
-        {XDS_ECDS, "extensionconfig_sent", "extensionconfig_acked"},
-    };
+static void types_flat(const struct reading *r, struct sync_seen *s, const int at[SYNC_FIELDS]) {
+    static const enum xds_type flat[] = {XDS_CDS, XDS_LDS, XDS_RDS, XDS_EDS, XDS_ECDS};
     for (size_t i = 0; i < sizeof(flat) / sizeof(flat[0]); i++) {
-        struct type_seen t = {
-            .type = flat[i].type, .sent = js_text(o, flat[i].sent, NULL), .acked = js_text(o, flat[i].acked, NULL)};
+        struct type_seen t = {.type = flat[i], .sent = text(r, at[FLAT + 2 * i]), .acked = text(r, at[FLAT + 2 * i + 1])};
         if (t.sent[0] != '\0') {
             add_type(s, &t);
         }
     }
 }
 
-static bool sync_entry(struct reading *r, const json_t *o, struct err *err) {
-    struct sync_seen s = {
-        .id = js_str(o, "proxy", NULL),
-        .proxy_type = js_text(o, "proxy_type", NULL),
-        .istio_version = js_text(o, "istio_version", NULL),
-        .cluster = js_text(o, "cluster_id", NULL),
+static bool sync_entry(struct reading *r, struct err *err) {
+    static const struct json_name names[SYNC_FIELDS] = {
+        [PROXY] = JSON_NAME("proxy"),
+        [PROXY_TYPE] = JSON_NAME("proxy_type"),
+        [VERSION] = JSON_NAME("istio_version"),
+        [CLUSTER] = JSON_NAME("cluster_id"),
+        [RESOURCES] = JSON_NAME("resources"),
+        [FLAT] = JSON_NAME("cluster_sent"),
+        JSON_NAME("cluster_acked"),
+        JSON_NAME("listener_sent"),
+        JSON_NAME("listener_acked"),
+        JSON_NAME("route_sent"),
+        JSON_NAME("route_acked"),
+        JSON_NAME("endpoint_sent"),
+        JSON_NAME("endpoint_acked"),
+        JSON_NAME("extensionconfig_sent"),
+        JSON_NAME("extensionconfig_acked"),
     };
-    if (s.id == NULL || s.id[0] == '\0') {
+    int at[SYNC_FIELDS];
+    if (!json_doc_fields(r->doc, 0, names, SYNC_FIELDS, at, err)) {
+        return false;
+    }
+    struct sync_seen s = {
+        .id = text(r, at[PROXY]),
+        .proxy_type = text(r, at[PROXY_TYPE]),
+        .istio_version = text(r, at[VERSION]),
+        .cluster = text(r, at[CLUSTER]),
+    };
+    if (s.id[0] == '\0') {
         return err_set(err, ERR_PROTOCOL, "it names no proxy");
     }
-    json_t *resources = js_at(o, "resources", NULL);
-    if (resources == NULL) {
-        types_flat(&s, o);
-    } else if (!types_by_url(&s, resources, err)) {
+    if (at[RESOURCES] < 0) {
+        types_flat(r, &s, at);
+    } else if (json_doc_is_object(r->doc, at[RESOURCES]) && !types_by_url(r, &s, at[RESOURCES], err)) {
         return false;
     }
     s.has_types = s.n_types > 0;

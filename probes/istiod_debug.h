@@ -1,6 +1,6 @@
 /*
- * Reads istiod's JSON debug answers where they lie: the array is cut into elements, one jansson tree an element, memory of
- * one record. Source of the shapes: pilot/pkg/xds/debug.go (ConnectionList, SyncStatus) and recordings of 1.29.6, 1.30.3.
+ * Reads istiod's JSON debug answers where they lie: the array is cut into elements, each read in place, memory of one
+ * record. Source of the shapes: pilot/pkg/xds/debug.go (ConnectionList, SyncStatus) and recordings of 1.29.6, 1.30.3.
  */
 #pragma once
 

@@ -66,33 +66,62 @@ struct scan {
     bool quoted, escaped, scalar;
 };
 
+/* Inside a string: bytes of p that belong to it. Each byte is looked at once for a quote and once for a backslash. */
+static size_t scan_string(struct scan *s, const char *p, size_t n) {
+    size_t k = 0;
+    while (k < n) {
+        if (s->escaped) {
+            s->escaped = false;
+            k++;
+            continue;
+        }
+        const char *quote = memchr(p + k, '"', n - k), *escape;
+        size_t stop = quote != NULL ? (size_t)(quote - p) : n;
+        while (k < stop && (escape = memchr(p + k, '\\', stop - k)) != NULL) {
+            k = (size_t)(escape - p) + 2;
+        }
+        if (k > stop) { /* what stands at `stop` is escaped */
+            s->escaped = stop == n;
+            k = stop + (quote != NULL ? 1 : 0);
+            continue;
+        }
+        s->quoted = quote == NULL;
+        return stop + (quote != NULL ? 1 : 0);
+    }
+    return n;
+}
+
+/* Outside of strings: the byte belongs to the value unless *end is set with false. */
+static bool scan_byte(struct scan *s, char ch, bool *end) {
+    if (s->scalar) {
+        *end = ch == ',' || ch == ']' || ch == '}' || ch == ':' || is_space(ch);
+        return !*end;
+    }
+    if (ch == '"') {
+        s->quoted = true;
+    } else if (ch == '{' || ch == '[') {
+        s->depth++;
+    } else if (ch == '}' || ch == ']') {
+        s->depth--;
+        *end = s->depth <= 0;
+    } else {
+        s->scalar = s->depth == 0;
+    }
+    return true;
+}
+
 /* Bytes of p that belong to the value; *end when the value is complete with them. */
 static size_t scan_run(struct scan *s, const char *p, size_t n, bool *end) {
     *end = false;
-    for (size_t k = 0; k < n; k++) {
-        char ch = p[k];
+    for (size_t k = 0; k < n;) {
         if (s->quoted) {
-            bool closes = ch == '"' && !s->escaped;
-            s->escaped = ch == '\\' && !s->escaped;
-            s->quoted = !closes;
-            *end = closes && s->depth == 0;
-        } else if (s->scalar) {
-            if (ch == ',' || ch == ']' || ch == '}' || ch == ':' || is_space(ch)) {
-                *end = true;
-                return k;
-            }
-        } else if (ch == '"') {
-            s->quoted = true;
-        } else if (ch == '{' || ch == '[') {
-            s->depth++;
-        } else if (ch == '}' || ch == ']') {
-            s->depth--;
-            *end = s->depth <= 0;
+            k += scan_string(s, p + k, n - k);
+            *end = !s->quoted && s->depth == 0;
         } else {
-            s->scalar = s->depth == 0;
+            k += scan_byte(s, p[k], end) ? 1 : 0;
         }
         if (*end) {
-            return k + 1;
+            return k;
         }
     }
     return n;

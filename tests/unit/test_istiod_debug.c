@@ -174,6 +174,19 @@ static void test_refused(void **state) {
         {"[{\"proxy\":\"a\",\"proxy\":\"b\"}]", ERR_PROTOCOL, "entry 0"},
         {"[{\"proxy\":\"a\"]]", ERR_PROTOCOL, "not a JSON object"},
         {"[{\"proxy\":\"a\",\"resources\":{\"x\":{\"sentTime\":\"yesterday\"}}}]", ERR_PROTOCOL, "not a time"},
+        {"[{\"proxy\" \"a\"}]", ERR_PROTOCOL, "entry 0 at byte 1 of the answer is not a JSON object: no ':' at byte 9"},
+        {"[{\"proxy\":\"a\" \"cluster_id\":\"b\"}]", ERR_PROTOCOL, "no ',' at byte 13"},
+        {"[{\"proxy\":\"a\",}]", ERR_PROTOCOL, "not a JSON object: no value"},
+        {"[{\"proxy\":a}]", ERR_PROTOCOL, "not a JSON object"},
+        {"[{\"proxy\":\"a\",\"x\":tru}]", ERR_PROTOCOL, "not a JSON object: a bare word"},
+        {"[{\"proxy\":\"a\nb\"}]", ERR_PROTOCOL, "a control character"},
+        {"[{\"proxy\":\"a\",\"x\":\"\x80\"}]", ERR_PROTOCOL, "no UTF-8"},
+        {"[{\"proxy\":\"a\",\"x\":[{]}}]", ERR_PROTOCOL, "not a JSON object"},
+        {"[{\"proxy\":5}]", ERR_PROTOCOL, "names no proxy"},
+        {"[{\"proxy\":\"a\",\"resources\":{\"x\":{\"sent\":\"1\",\"sent\":\"2\"}}}]", ERR_PROTOCOL, "\"sent\" twice"},
+        {"[{\"proxy\":\"a\",\"resources\":{\"type.googleapis.com/istio.workload.Address\":{},"
+         "\"type.googleapis.com/istio.workload.Workload\":{},\"type.googleapis.com/istio.workload.Workload\":{}}}]",
+         ERR_PROTOCOL, "WDS of a twice"},
     };
     static const struct bad conn[] = {
         {"[]", ERR_PROTOCOL, "no '{'"},
@@ -183,6 +196,10 @@ static void test_refused(void **state) {
         {"{\"totalClients\":1,\"clients\":[{\"address\":\"1\"}]}", ERR_PROTOCOL, "connectionId"},
         {"{\"totalClients\":1,\"clients\":[{\"connectionId\":\"a-1\",\"connectedAt\":\"x\"}]}", ERR_PROTOCOL, "not a time"},
         {"{\"totalClients\":0,\"clients\":null}", ERR_PROTOCOL, "no '['"},
+        {"{\"totalClients\":1,\"clients\":[{\"connectionId\":\"a-1\",\"address\":\"1\",\"address\":\"2\"}]}", ERR_PROTOCOL,
+         "\"address\" twice"},
+        {"{\"totalClients\":1,\"clients\":[{\"connectionId\":\"a-1\",\"address\" \"1\"}]}", ERR_PROTOCOL,
+         "not a JSON object"},
     };
     refuse_all(read_syncz, either, sizeof(either) / sizeof(either[0]));
     refuse_all(read_connections, either, sizeof(either) / sizeof(either[0]));

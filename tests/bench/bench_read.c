@@ -1,0 +1,126 @@
+/*
+ * Cost of reading an istiod's answers, per proxy: parser alone and with the reader's table, over pieces of 8 KiB as TLS
+ * delivers them. The answers come from the embedded istiod. Prints one JSON line a case.
+ */
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/replica.h"
+#include "lib/base/mem.h"
+#include "lib/base/vclock.h"
+#include "tests/sim/istiod.h"
+
+#define PIECE 8192
+
+static const char *const types[] = {"type.googleapis.com/envoy.config.cluster.v3.Cluster",
+                                    "type.googleapis.com/envoy.config.listener.v3.Listener",
+                                    "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+                                    "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"};
+
+static int64_t cpu_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void connect_all(struct istiod *i, size_t n) {
+    for (size_t k = 0; k < n; k++) {
+        char id[128], address[32], ns[16];
+        snprintf(ns, sizeof ns, "ns-%zu", k % 100);
+        snprintf(id, sizeof id, "sidecar~10.1.%zu.%zu~web-7d9c6b8f5d-%05zu.%s~%s.svc.cluster.local", k / 250, k % 250, k,
+                 ns, ns);
+        snprintf(address, sizeof address, "10.1.%zu.%zu:4000", k / 250, k % 250);
+        struct istiod_peer p = {
+            .node_id = id, .address = address, .namespace_ = ns, .istio_version = "1.30.3", .proxy_config = true};
+        const char *why;
+        struct istiod_conn *c = istiod_connect(i, &p, &why);
+        for (size_t t = 0; c && t < sizeof types / sizeof *types; t++) {
+            struct istiod_push push;
+            if (istiod_request(c, types[t], "", NULL, &push)) {
+                istiod_request(c, types[t], push.nonce, NULL, &push);
+            }
+        }
+    }
+}
+
+static size_t cut(const char *body, size_t len, struct piece **out) {
+    size_t n = (len + PIECE - 1) / PIECE;
+    *out = mem_alloc(sizeof(struct piece) * (n + 1));
+    for (size_t i = 0; i < n; i++) {
+        size_t at = i * PIECE;
+        (*out)[i] = (struct piece){(const uint8_t *)body + at, len - at < PIECE ? len - at : PIECE};
+    }
+    return n;
+}
+
+static void no_conn(void *ctx, const struct conn_seen *c) {
+    (void)c;
+    ++*(size_t *)ctx;
+}
+
+static void no_sync(void *ctx, const struct sync_seen *s) {
+    (void)s;
+    ++*(size_t *)ctx;
+}
+
+static int64_t read_once(bool syncz, bool table, struct replica *r, const struct piece *p, size_t n, size_t *seen) {
+    struct err err;
+    *seen = 0;
+    if (!table) {
+        return syncz ? istiod_syncz(p, n, no_sync, seen, &err) : istiod_connections(p, n, no_conn, seen, &err);
+    }
+    replica_begin(r);
+    int64_t got = syncz ? istiod_syncz(p, n, replica_sync, r, &err) : istiod_connections(p, n, replica_conn, r, &err);
+    if (syncz) {
+        replica_commit_syncz(r, NULL, 1000);
+    } else {
+        replica_commit_connections(r);
+    }
+    return got;
+}
+
+static int measure(const char *name, bool syncz, bool table, struct replica *r, const char *body, size_t len,
+                   size_t proxies) {
+    struct piece *p;
+    size_t n = cut(body, len, &p), seen;
+    const int rounds = 20;
+    int64_t got = read_once(syncz, table, r, p, n, &seen);
+    int64_t start = cpu_ns();
+    for (int i = 0; i < rounds && got > 0; i++) {
+        got = read_once(syncz, table, r, p, n, &seen);
+    }
+    double ns = (double)(cpu_ns() - start) / rounds / (double)proxies;
+    printf("{\"bench\":\"read\",\"case\":\"%s\",\"proxies\":%zu,\"bytes\":%zu,\"pieces\":%zu,\"ns_per_proxy\":%.0f}\n",
+           name, proxies, len, n, ns);
+    free(p);
+    return got == (int64_t)proxies ? 0 : 1;
+}
+
+int main(void) {
+    const size_t proxies = 5000;
+    struct vclock *clock = vclock_new(1795400000000);
+    struct istiod *i = istiod_new("canary", "1.30.3", "istiod-canary-1", vclock_sched(clock), 1);
+    connect_all(i, proxies);
+    struct replica *r = replica_new();
+    int bad = 0;
+    for (int syncz = 0; syncz < 2; syncz++) {
+        size_t len;
+        char *body = istiod_debug(i, syncz ? "syncz" : "connections", NULL, &len);
+        for (int table = 0; table < 2; table++) {
+            const char *const names[] = {"connections, parse", "connections, parse and table", "syncz, parse",
+                                         "syncz, parse and table"};
+            bad += measure(names[syncz * 2 + table], syncz, table, r, body, len, proxies);
+        }
+        free(body);
+    }
+    struct mallinfo2 m = mallinfo2();
+    printf("{\"bench\":\"read\",\"case\":\"table of one replica\",\"proxies\":%zu,\"heap_bytes_in_use\":%zu}\n", proxies,
+           (size_t)m.uordblks);
+    replica_free(r);
+    istiod_free(i);
+    vclock_free(clock);
+    return bad ? 1 : 0;
+}
