@@ -31,7 +31,9 @@ def play(cluster, name, progress=None):
     try:
         met = lang.run(w, statements, log=log, progress=progress and (lambda o: progress(w, o, log)), poll=0.5)
     except lang.ScenarioFailed:
-        print(cluster.logs(30))
+        for args in (["status", w.upgrade], ["proxies", w.upgrade, "--stuck"]):
+            done = cluster.cli(*args)
+            print("$ kubectl meshgate " + " ".join(args), done.stdout + done.stderr, sep="\n")
         raise
     log(f"{met} expectations met")
     return w
