@@ -129,6 +129,9 @@ struct listen *listen_new(struct rpc *r, struct loop *loop, struct gate *g, cons
                                     .methods = methods,
                                     .max_receive_bytes = WIRE_MAX_MESSAGE};
         l->server = rpc_server_new(r, &o, &server_ops, l, err);
+        if (l->server == NULL) {
+            err_wrap(err, "--agents-address %s", opts->address);
+        }
     }
     if (l->server == NULL) {
         listen_free(l);
