@@ -143,7 +143,7 @@ static bool take_policy(struct upgrade *u, const json_t *spec, struct err *err) 
     struct policy *p = &u->policy;
     const json_t *o = json_object_get(spec, "policy");
     const char *where = "spec.policy";
-    uint32_t coverage;
+    uint32_t coverage = 100;
     bool optional, unused;
     if (!take_choice(o, where, "nodeWitness", "Required", "Optional", &optional, err) ||
         !take_choice(o, where, "onFail", "Pause", "Pause", &unused, err) ||
