@@ -94,7 +94,9 @@ static bool check_select(const json_t *select, const char *where, struct err *er
         return err_set(err, ERR_INVALID, "%s.namespaces.selector: is of a form that is not known; give matchLabels or "
                        "matchExpressions", where);
     }
-    return !percent || take_number(select, where, "percent", 0, 1, 100, &share, err);
+    char inside[60];
+    snprintf(inside, sizeof inside, "%s.namespaces", where);
+    return !percent || take_number(select, inside, "percent", 0, 1, 100, &share, err);
 }
 
 static bool take_wave(struct upgrade *u, uint32_t i, const json_t *wave, const json_t *approved, struct err *err) {
@@ -200,11 +202,12 @@ static void take_status(struct upgrade *u, const json_t *status, int64_t now_ms,
     u->fresh = json_object_get(status, "progress") == NULL;
     u->started_wall_ms = wall_at(status, "startedAt");
     u->completed_wall_ms = wall_at(status, "completedAt");
-    int64_t said = js_int(status, 0, "progress", "wave", NULL);
-    uint32_t done = said > 0 && said <= MAX_WAVES ? (uint32_t)said : 0;
+    int64_t said = js_int(status, -1, "progress", "wave", NULL);
+    bool sense = said >= 0 && said <= MAX_WAVES;
+    uint32_t done = sense ? (uint32_t)said : 0;
     p->wave = done_waves(u, status, done);
     const json_t *wave = json_array_get(json_object_get(status, "waves"), p->wave);
-    bool same = p->wave == done && p->wave < u->policy.n_waves &&
+    bool same = sense && p->wave == done && p->wave < u->policy.n_waves &&
                 strcmp(js_text(wave, "name", NULL), u->wave_names[p->wave]) == 0;
     if (same && js_bool(status, false, "progress", "started", NULL)) {
         p->started = true;
