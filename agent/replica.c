@@ -7,6 +7,9 @@
 #include "lib/base/text.h"
 #include "uthash.h"
 
+/* The gate takes no longer texts than WIRE_MAX_TEXT; nobody reads this much of one. */
+#define ERROR_MAX 4096
+
 /* One line of a reading that is being taken in. */
 struct staged {
     char *id, *connection, *address;
@@ -130,9 +133,22 @@ void replica_conn(void *replica, const struct conn_seen *c) {
     s->connected_at_ms = c->connected_at_ms;
 }
 
+/* A rejection has a line for each listener; what does not fit is cut between characters. */
+static char *cut_text(const char *text) {
+    size_t n = strlen(text);
+    if (n > ERROR_MAX) {
+        n = ERROR_MAX;
+        while (n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80) {
+            n--;
+        }
+    }
+    return mem_printf("%.*s", (int)n, text);
+}
+
 static void stage_type(struct staged *s, const struct type_seen *t) {
     if (t->error && t->error[0]) {
-        mem_set(&s->error, t->error);
+        free(s->error);
+        s->error = cut_text(t->error);
         s->error_type = xds_type_name(t->type);
     }
     if (!t->sent[0]) {

@@ -231,6 +231,40 @@ static void test_large_picture_comes_in_parts(void **state) {
     replica_free(r);
 }
 
+/* The gate ends the session of an agent whose texts are too long, and those that are cut inside a character. */
+static void test_long_rejection_is_cut(void **state) {
+    (void)state;
+    char error[40001];
+    for (size_t i = 0; i + 1 < sizeof error; i += 2) {
+        memcpy(error + i, "\xc3\xa9", 2);
+    }
+    error[0] = 'x'; /* the cut falls inside a character */
+    memmove(error + 1, error + 2, sizeof error - 3);
+    error[sizeof error - 2] = '\0';
+    struct replica *r = replica_new();
+    replica_begin(r);
+    sync_two(r, "p-0.shop", V1 UUID, V1 UUID, error);
+    replica_commit_syncz(r, NULL, 5);
+    struct told t = tell(r, 5);
+    struct buf b;
+    buf_init(&b, WIRE_MAX_MESSAGE);
+    Meshgate__V1__AgentMessage m = MESHGATE__V1__AGENT_MESSAGE__INIT;
+    m.seq = 1;
+    m.body_case = MESHGATE__V1__AGENT_MESSAGE__BODY_REPORT;
+    m.report = &t.rep.msg;
+    t.on->replica = t.on->changed[0]->id;
+    wire_pack(&m.base, &b);
+    struct piece piece = {(const uint8_t *)b.p, b.len};
+    struct err err = {0};
+    Meshgate__V1__AgentMessage *taken = wire_agent_message(&piece, 1, &err);
+    assert_non_null(taken);
+    assert_in_range(strlen(taken->report->replicas[0]->changed[0]->error), 4000, 4096);
+    wire_agent_free(taken);
+    buf_done(&b);
+    report_done(&t.rep);
+    replica_free(r);
+}
+
 static void test_readers_are_left_out(void **state) {
     (void)state;
     struct replica *r = replica_new();
@@ -252,6 +286,7 @@ int main(void) {
         cmocka_unit_test(test_new_stream_starts_clean),
         cmocka_unit_test(test_namespace_answer),
         cmocka_unit_test(test_large_picture_comes_in_parts),
+        cmocka_unit_test(test_long_rejection_is_cut),
         cmocka_unit_test(test_readers_are_left_out),
     };
     return cmocka_run_group_tests_name("replica", tests, NULL, NULL);
