@@ -4,7 +4,7 @@
  */
 #include "rules.h"
 
-#define ABSENT_LOOKS 2    /* complete looks in a row that make an absence */
+#define ABSENT_LOOKS 2 /* complete looks in a row that make an absence */
 
 struct judgement {
     enum proxy_state state;
@@ -16,8 +16,8 @@ struct case_ {
     const struct snapshot *seen;
     const struct proxy_row *p;
     int64_t now_ms;
-    bool young;    /* still has time to attach and sync */
-    bool watched;  /* its wave is at work */
+    bool young;   /* still has time to attach and sync */
+    bool watched; /* its wave is at work */
     bool node_seen;
 };
 
@@ -123,7 +123,8 @@ static bool judge_sync(const struct case_ *c, struct judgement *out) {
 /* Stays where it is for now: injected as expected, not expected on the new revision. */
 static struct judgement judge_elsewhere(const struct case_ *c) {
     const struct proxy_row *p = c->p;
-    enum reason cause = p->ns < c->seen->n_namespaces ? namespace_cause(&c->seen->namespaces[p->ns]) : REASON_WAVE_NOT_BEGUN;
+    enum reason cause =
+        p->ns < c->seen->n_namespaces ? namespace_cause(&c->seen->namespaces[p->ns]) : REASON_WAVE_NOT_BEGUN;
     struct judgement bad;
     if (p->injected != p->expected) {
         return judged(STATE_CONFLICT, cause);

@@ -111,7 +111,8 @@ static void find_nodes(const struct policy *policy, const struct snapshot *seen,
                        struct decision *out) {
     for (uint32_t i = 0; i < seen->n_nodes; i++) {
         const struct node_row *n = &seen->nodes[i];
-        enum reason doubt = n->first_wave != IDX_NONE && n->first_wave <= last ? node_doubt(policy, n, now_ms) : REASON_NONE;
+        enum reason doubt =
+            n->first_wave != IDX_NONE && n->first_wave <= last ? node_doubt(policy, n, now_ms) : REASON_NONE;
         if (doubt != REASON_NONE) {
             findings_add(out, doubt, ABOUT_NODE, i);
         }

@@ -25,9 +25,9 @@ static const char *const VERDICTS[] = {
     [VERDICT_UNKNOWN] = "Unknown", [VERDICT_WAIT] = "Wait", [VERDICT_FAIL] = "Fail", [VERDICT_PASS] = "Pass"};
 
 static const char *const PHASES[] = {
-    [PHASE_HOLD] = "Hold",       [PHASE_AWAITING_APPROVAL] = "AwaitingApproval",
-    [PHASE_MOVING] = "Moving",   [PHASE_SOAKING] = "Soaking",
-    [PHASE_PAUSED] = "Paused",   [PHASE_COMPLETED] = "Completed",
+    [PHASE_HOLD] = "Hold",     [PHASE_AWAITING_APPROVAL] = "AwaitingApproval",
+    [PHASE_MOVING] = "Moving", [PHASE_SOAKING] = "Soaking",
+    [PHASE_PAUSED] = "Paused", [PHASE_COMPLETED] = "Completed",
 };
 
 static const struct reason_text *text_of(enum reason r) {

@@ -57,7 +57,16 @@ struct snapshot {
 };
 
 /* A reason about one object. `object` is an index into the table that `about` names. */
-enum about { ABOUT_UPGRADE, ABOUT_WAVE, ABOUT_REVISION, ABOUT_REPLICA, ABOUT_NODE, ABOUT_NAMESPACE, ABOUT_WORKLOAD, ABOUT_PROXY };
+enum about {
+    ABOUT_UPGRADE,
+    ABOUT_WAVE,
+    ABOUT_REVISION,
+    ABOUT_REPLICA,
+    ABOUT_NODE,
+    ABOUT_NAMESPACE,
+    ABOUT_WORKLOAD,
+    ABOUT_PROXY
+};
 
 struct finding {
     enum reason reason;

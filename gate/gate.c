@@ -77,17 +77,18 @@ static bool take_up(struct gate *g, struct tracked *t, const struct inv_upgrade 
         return true;
     }
     upgrade_done(&g->upgrade);
-    json_t *status = publish_blocked(o->name, o->generation, REASON_SPEC_INVALID, NULL, err.text, t->status, sched_wall(g->sched));
+    json_t *status =
+        publish_blocked(o->name, o->generation, REASON_SPEC_INVALID, NULL, err.text, t->status, sched_wall(g->sched));
     *again = sooner(*again, gate_publish(g, t, o, status, NULL));
     return false;
 }
 
 static int64_t wait_for(struct gate *g, const struct inv_upgrade *o, const char *other) {
     struct tracked *t = gate_track(g, o);
-    return gate_publish(g, t, o,
-                        publish_blocked(o->name, o->generation, REASON_UPGRADE_IN_PROGRESS, other, NULL, t->status,
-                                        sched_wall(g->sched)),
-                        NULL);
+    return gate_publish(
+        g, t, o,
+        publish_blocked(o->name, o->generation, REASON_UPGRADE_IN_PROGRESS, other, NULL, t->status, sched_wall(g->sched)),
+        NULL);
 }
 
 static bool completed(const struct tracked *t, const struct inv_upgrade *o) {
@@ -144,15 +145,16 @@ static void tick(void *ctx) {
 /* --- the whole --- */
 
 static void own_texts(struct gate_opts *o) {
-    const char **texts[] = {&o->version, &o->cluster, &o->istio_namespace, &o->agent_namespace, &o->agent_account, &o->audience,
-                            &o->identity};
+    const char **texts[] = {&o->version,       &o->cluster,  &o->istio_namespace, &o->agent_namespace,
+                            &o->agent_account, &o->audience, &o->identity};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         *texts[i] = mem_dup(*texts[i]);
     }
 }
 
 static void free_texts(const struct gate_opts *o) {
-    const char *texts[] = {o->version, o->cluster, o->istio_namespace, o->agent_namespace, o->agent_account, o->audience, o->identity};
+    const char *texts[] = {o->version,       o->cluster,  o->istio_namespace, o->agent_namespace,
+                           o->agent_account, o->audience, o->identity};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         free((char *)(uintptr_t)texts[i]);
     }
@@ -174,8 +176,13 @@ struct gate *gate_new(const struct gate_opts *opts, struct kube *kube, struct sc
     g->execute = execute_new(kube, "meshgate", opts->seed + 1);
     execute_on_retry(g->execute, on_changed, g);
     g->inventory = inventory_watch_new(kube, g->opts.istio_namespace, on_changed, g, opts->seed + 2);
-    struct sessions_opts sessions = {.gate = &g->opts, .kube = kube, .metrics = metrics, .evidence = g->evidence,
-                                     .inventory = g->inventory, .changed = on_changed, .ctx = g};
+    struct sessions_opts sessions = {.gate = &g->opts,
+                                     .kube = kube,
+                                     .metrics = metrics,
+                                     .evidence = g->evidence,
+                                     .inventory = g->inventory,
+                                     .changed = on_changed,
+                                     .ctx = g};
     g->sessions = sessions_new(&sessions);
     return g;
 }

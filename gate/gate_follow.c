@@ -62,7 +62,8 @@ static int64_t sooner(int64_t a, int64_t b) {
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-int64_t gate_publish(struct gate *g, struct tracked *t, const struct inv_upgrade *o, json_t *status, const struct progress *next) {
+int64_t gate_publish(struct gate *g, struct tracked *t, const struct inv_upgrade *o, json_t *status,
+                     const struct progress *next) {
     int64_t now = sched_now(g->sched), at = 0;
     bool moved = next && (!t->written || !same_progress(next, &t->progress));
     json_decref(t->latest);

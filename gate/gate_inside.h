@@ -12,23 +12,23 @@
 struct tracked {
     struct gate *gate;
     char *uid;
-    uint64_t round;            /* in which the inventory last had it */
-    bool known;                /* progress below is valid */
-    bool written;              /* ... and stands in the cluster */
-    int64_t generation;        /* of the spec that it was last read for */
+    uint64_t round;     /* in which the inventory last had it */
+    bool known;         /* progress below is valid */
+    bool written;       /* ... and stands in the cluster */
+    int64_t generation; /* of the spec that it was last read for */
     struct progress progress;
-    json_t *status;            /* as last written or found */
-    json_t *latest;            /* as last made, for views */
+    json_t *status; /* as last written or found */
+    json_t *latest; /* as last made, for views */
     bool writing;
     json_t *writing_status;
     struct progress writing_progress;
-    int64_t written_ms;        /* when the latest write was begun */
-    int64_t retry_ms;          /* a failed one is not repeated before this */
+    int64_t written_ms; /* when the latest write was begun */
+    int64_t retry_ms;   /* a failed one is not repeated before this */
     UT_hash_handle hh;
 };
 
 struct gate {
-    struct gate_opts opts;     /* texts are the gate's own */
+    struct gate_opts opts; /* texts are the gate's own */
     struct kube *kube;
     struct sched *sched;
     struct metrics *metrics;
@@ -56,7 +56,8 @@ const char *gate_reader(void *ctx, const char *replica);
 /* gate_follow.c: one tick for the upgrade at work, g->upgrade. Returns when to come again at the latest; 0: never. */
 int64_t gate_follow(struct gate *g, struct tracked *t, const struct inv_upgrade *o);
 /* The upgrade waits or cannot be followed; status is taken. Returns when to come again, 0: never. */
-int64_t gate_publish(struct gate *g, struct tracked *t, const struct inv_upgrade *o, json_t *status, const struct progress *next);
+int64_t gate_publish(struct gate *g, struct tracked *t, const struct inv_upgrade *o, json_t *status,
+                     const struct progress *next);
 /* What is known of an upgrade, made when there is nothing yet; and forgetting those that the inventory has no more. */
 struct tracked *gate_track(struct gate *g, const struct inv_upgrade *o);
 void gate_untrack(struct gate *g, bool all);

@@ -204,8 +204,15 @@ void join_free(struct join *j) {
 
 void join_build(struct join *j, struct inventory_watch *w, const struct evidence *e, struct upgrade *u,
                 const char *(*reader)(void *ctx, const char *replica), void *ctx, int64_t now_ms, int64_t wall_ms) {
-    struct round r = {.j = j, .watch = w, .inv = inventory_of(w), .evidence = e, .u = u, .reader = reader, .reader_ctx = ctx,
-                      .now_ms = now_ms, .wall_ms = wall_ms};
+    struct round r = {.j = j,
+                      .watch = w,
+                      .inv = inventory_of(w),
+                      .evidence = e,
+                      .u = u,
+                      .reader = reader,
+                      .reader_ctx = ctx,
+                      .now_ms = now_ms,
+                      .wall_ms = wall_ms};
     struct snapshot *s = &j->seen;
     s->n_revisions = s->n_replicas = s->n_nodes = s->n_namespaces = s->n_workloads = s->n_proxies = 0;
     index_reset(&j->by_node, j->cap_nodes);

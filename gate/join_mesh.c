@@ -35,8 +35,8 @@ uint32_t join_revision(const struct join *j, const char *name) {
 }
 
 /*
- * syncz has no answer while connections go on being answered: a proxy of the replica is locked. A replica that was frozen for
- * a while looks the same for a moment, so several readings of the connections must have come since.
+ * syncz has no answer while connections go on being answered: a proxy of the replica is locked. A replica that was frozen
+ * for a while looks the same for a moment, so several readings of the connections must have come since.
  */
 static bool push_blocked(struct round *r, const char *uid, const struct replica_fact *f) {
     struct join *j = r->j;
@@ -48,8 +48,8 @@ static bool push_blocked(struct round *r, const char *uid, const struct replica_
         HASH_ADD_KEYPTR(hh, j->replica_memories, m->uid, strlen(m->uid), m);
     }
     m->round = j->round;
-    bool stuck = f && f->syncz == MESHGATE__V1__READ_STATUS__READ_TIMEOUT &&
-                 f->connections == MESHGATE__V1__READ_STATUS__READ_OK;
+    bool stuck =
+        f && f->syncz == MESHGATE__V1__READ_STATUS__READ_TIMEOUT && f->connections == MESHGATE__V1__READ_STATUS__READ_OK;
     if (!stuck) {
         m->stuck_since_ms = 0;
         return false;

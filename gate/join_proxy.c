@@ -8,7 +8,7 @@
 #include "../lib/base/mem.h"
 #include "../lib/base/text.h"
 
-#define CREATED_SLACK_MS 1000  /* creationTimestamp is cut to seconds */
+#define CREATED_SLACK_MS 1000 /* creationTimestamp is cut to seconds */
 #define SAME_ADDRESS_SLACK_MS 60000
 
 static struct pod_memory *remember(struct join *j, const char *uid) {
@@ -175,7 +175,8 @@ static void since(int64_t *memory_ms, bool holds, int64_t now_ms) {
     *memory_ms = !holds ? 0 : *memory_ms ? *memory_ms : now_ms;
 }
 
-/* In a busy mesh the two ends are read at different moments and often differ; an Envoy that goes on accepting is not stuck. */
+/* In a busy mesh the two ends are read at different moments and often differ; an Envoy that goes on accepting is not stuck.
+ */
 static void take_version(struct round *r, struct proxy_row *p, const struct local_fact *l, const struct attach_fact *a,
                          struct pod_memory *m) {
     bool fresh = p->sync_at_ms != 0 && p->sync_at_ms >= r->now_ms - r->u->policy.evidence_max_age_ms;

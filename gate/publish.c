@@ -257,8 +257,8 @@ static char *sentence_of(const json_t *list, const char *otherwise) {
         return mem_dup(otherwise);
     }
     char *more = count > 1 ? mem_printf(" (and %lld more)", (long long)count - 1) : mem_dup("");
-    char *out = mem_printf("%s%s%s%s%s%s", js_text(first, "name", NULL), first ? ": " : "", js_text(r, "sentence", NULL), more,
-                           text ? ": " : "", text ? text : "");
+    char *out = mem_printf("%s%s%s%s%s%s", js_text(first, "name", NULL), first ? ": " : "", js_text(r, "sentence", NULL),
+                           more, text ? ": " : "", text ? text : "");
     free(more);
     return out;
 }
@@ -292,11 +292,12 @@ static void set_conditions(json_t *status, const json_t *previous, int64_t gener
     const char *healthy = strcmp(verdict, "Fail") == 0 ? "False" : strcmp(verdict, "Unknown") == 0 ? "Unknown" : "True";
     reason = reason ? reason : phase;
     json_t *list = json_array();
-    json_array_append_new(list, condition("Ready", followed ? "True" : "False", followed ? "Following" : reason, message, generation,
-                                          previous, wall_ms));
-    json_array_append_new(list, condition("Progressing", moves ? "True" : "False", phase, message, generation, previous, wall_ms));
-    json_array_append_new(list, condition("Healthy", healthy, strcmp(healthy, "True") == 0 ? "NoBadSignal" : reason, message,
+    json_array_append_new(list, condition("Ready", followed ? "True" : "False", followed ? "Following" : reason, message,
                                           generation, previous, wall_ms));
+    json_array_append_new(
+        list, condition("Progressing", moves ? "True" : "False", phase, message, generation, previous, wall_ms));
+    json_array_append_new(list, condition("Healthy", healthy, strcmp(healthy, "True") == 0 ? "NoBadSignal" : reason,
+                                          message, generation, previous, wall_ms));
     json_object_set_new(status, "conditions", list);
 }
 
@@ -332,7 +333,8 @@ json_t *publish_status(const struct publication *p, const json_t *previous) {
     json_object_set_new(status, "observedGeneration", json_integer(u->generation));
     json_object_set_new(status, "phase", json_string(phase_name(d->phase)));
     json_object_set_new(status, "verdict", json_string(verdict_name(d->verdict)));
-    json_object_set_new(status, "currentWave", json_string(d->next.wave < u->policy.n_waves ? u->wave_names[d->next.wave] : ""));
+    json_object_set_new(status, "currentWave",
+                        json_string(d->next.wave < u->policy.n_waves ? u->wave_names[d->next.wave] : ""));
     keep_time(status, "startedAt", previous, p->wall_ms);
     if (d->phase == PHASE_COMPLETED) {
         keep_time(status, "completedAt", previous, p->wall_ms);
@@ -345,8 +347,8 @@ json_t *publish_status(const struct publication *p, const json_t *previous) {
     json_object_set_new(status, "waves", waves);
     json_object_set_new(status, "reasons", reasons(p));
     json_object_set_new(status, "progress", progress_object(&d->next));
-    char *message = sentence_of(json_object_get(status, "reasons"),
-                                d->phase == PHASE_COMPLETED ? "all waves are done" : "goes on");
+    char *message =
+        sentence_of(json_object_get(status, "reasons"), d->phase == PHASE_COMPLETED ? "all waves are done" : "goes on");
     json_object_set_new(status, "message", words(message));
     free(message);
     set_conditions(status, previous, u->generation, d->phase != PHASE_HOLD, p->wall_ms);
@@ -365,7 +367,9 @@ json_t *publish_blocked(const char *name, int64_t generation, enum reason reason
     json_array_append_new(list, reason_object(reason, 1, objects));
     bool wait = reason_severity(reason) == SEV_WAIT;
     char *message = mem_printf("%s: %s%s%s", name, reason_sentence(reason), text || object ? ": " : "",
-                               text ? text : object ? object : "");
+                               text     ? text
+                               : object ? object
+                                        : "");
     json_object_set_new(status, "observedGeneration", json_integer(generation));
     json_object_set_new(status, "phase", json_string(phase_name(PHASE_HOLD)));
     json_object_set_new(status, "verdict", json_string(verdict_name(wait ? VERDICT_WAIT : VERDICT_UNKNOWN)));

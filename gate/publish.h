@@ -20,11 +20,11 @@ struct publication {
 };
 
 /* The status object for the CR; the caller decref()s. Phase, verdict, wave table, reasons (with examples and remedies, at
- * most 20 named objects a reason), progress, conditions (Ready, Progressing, Healthy). Times that stand in previous (NULL: none)
- * are kept as long as what they are about has not changed. */
+ * most 20 named objects a reason), progress, conditions (Ready, Progressing, Healthy). Times that stand in previous (NULL:
+ * none) are kept as long as what they are about has not changed. */
 json_t *publish_status(const struct publication *p, const json_t *previous);
-/* Status of an upgrade that is not followed: previous, with this as its only reason. What it goes on from later is kept. object
- * and text may be NULL. */
+/* Status of an upgrade that is not followed: previous, with this as its only reason. What it goes on from later is kept.
+ * object and text may be NULL. */
 json_t *publish_blocked(const char *name, int64_t generation, enum reason reason, const char *object, const char *text,
                         const json_t *previous, int64_t wall_ms);
 /* Equal but for times: nothing to write. */

@@ -73,7 +73,8 @@ bool publish_urgent(const json_t *before, const json_t *after) {
             return true;
         }
     }
-    return !same_rows(before, after, "waves", "state", "soakStartedAt") || !same_rows(before, after, "reasons", "reason", "reason");
+    return !same_rows(before, after, "waves", "state", "soakStartedAt") ||
+           !same_rows(before, after, "reasons", "reason", "reason");
 }
 
 /* --- Events --- */
@@ -113,18 +114,19 @@ static void tell_waves(struct execute *x, const struct inv_upgrade *o, const jso
         }
         char reason[40];
         snprintf(reason, sizeof reason, "Wave%s", state);
-        char *text = mem_printf("wave %s: %lld of %lld proxies moved, %lld of %lld namespaces relabelled", js_text(w, "name", NULL),
-                                (long long)js_int(w, 0, "moved", NULL), (long long)js_int(w, 0, "expected", NULL),
-                                (long long)js_int(w, 0, "relabelled", NULL), (long long)js_int(w, 0, "namespaces", NULL));
+        char *text =
+            mem_printf("wave %s: %lld of %lld proxies moved, %lld of %lld namespaces relabelled", js_text(w, "name", NULL),
+                       (long long)js_int(w, 0, "moved", NULL), (long long)js_int(w, 0, "expected", NULL),
+                       (long long)js_int(w, 0, "relabelled", NULL), (long long)js_int(w, 0, "namespaces", NULL));
         execute_event(x, o, "Normal", reason, text);
         free(text);
     }
 }
 
 static bool passing(const char *reason) {
-    static const enum reason ordinary[] = {REASON_SOAKING, REASON_STARTING, REASON_RECONNECTING, REASON_NOT_READY,
-                                           REASON_RELABEL_PENDING, REASON_RESTART_DUE, REASON_RESTARTING,
-                                           REASON_NODE_REACH_UNTESTED, REASON_WAVE_NOT_BEGUN, REASON_AWAITING_APPROVAL};
+    static const enum reason ordinary[] = {
+        REASON_SOAKING,     REASON_STARTING,   REASON_RECONNECTING,        REASON_NOT_READY,      REASON_RELABEL_PENDING,
+        REASON_RESTART_DUE, REASON_RESTARTING, REASON_NODE_REACH_UNTESTED, REASON_WAVE_NOT_BEGUN, REASON_AWAITING_APPROVAL};
     enum reason r = reason_from_name(reason);
     for (size_t i = 0; i < sizeof ordinary / sizeof *ordinary; i++) {
         if (r == ordinary[i]) {
@@ -144,8 +146,8 @@ static void tell_reasons(struct execute *x, const struct inv_upgrade *o, const j
         }
         const json_t *first = json_array_get(json_object_get(r, "objects"), 0);
         const char *said = js_str(first, "message", NULL), *remedy = js_text(r, "remedy", NULL);
-        char *text = mem_printf("%s: %s%s%s%s%s", js_text(first, "name", NULL), js_text(r, "sentence", NULL), said ? ": " : "",
-                                said ? said : "", remedy[0] ? "; " : "", remedy);
+        char *text = mem_printf("%s: %s%s%s%s%s", js_text(first, "name", NULL), js_text(r, "sentence", NULL),
+                                said ? ": " : "", said ? said : "", remedy[0] ? "; " : "", remedy);
         execute_event(x, o, strcmp(js_text(r, "severity", NULL), "Note") == 0 ? "Normal" : "Warning", name, text);
         free(text);
     }

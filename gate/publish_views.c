@@ -65,7 +65,8 @@ static json_t *owner_text(const struct join *j, const struct proxy_row *p, const
     return text;
 }
 
-static json_t *proxy_object(const struct join *j, const struct snapshot *seen, const struct upgrade *u, uint32_t i, int64_t now_ms) {
+static json_t *proxy_object(const struct join *j, const struct snapshot *seen, const struct upgrade *u, uint32_t i,
+                            int64_t now_ms) {
     const struct proxy_row *p = &seen->proxies[i];
     const struct join_names *n = join_names(j);
     const struct inv_pod *pod = n->pods[i];
@@ -83,7 +84,8 @@ static json_t *proxy_object(const struct join *j, const struct snapshot *seen, c
     json_object_set_new(o, "expected", json_string(revision_text(j, seen, p->expected)));
     json_object_set_new(o, "injected", json_string(revision_text(j, seen, p->injected)));
     json_object_set_new(o, "attached", json_string(revision_text(j, seen, p->attached)));
-    json_object_set_new(o, "replica", p->replica < seen->n_replicas ? text_or_null(n->replicas[p->replica]->name) : json_null());
+    json_object_set_new(o, "replica",
+                        p->replica < seen->n_replicas ? text_or_null(n->replicas[p->replica]->name) : json_null());
     json_object_set_new(o, "sync", json_string(sync_text(p->sync)));
     json_object_set_new(o, "error", text_or_null(a ? a->error : NULL));
     json_object_set_new(o, "dials", json_string(revision_text(j, seen, p->dials)));

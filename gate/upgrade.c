@@ -14,7 +14,8 @@
 
 /* --- spec --- */
 
-static bool take_duration(const json_t *o, const char *where, const char *key, const char *absent, int64_t *out, struct err *err) {
+static bool take_duration(const json_t *o, const char *where, const char *key, const char *absent, int64_t *out,
+                          struct err *err) {
     const json_t *v = json_object_get(o, key);
     const char *text = v ? json_string_value(v) : absent;
     if (!text || !text_duration(text, out) || *out > MAX_DURATION_MS) {
@@ -37,14 +38,14 @@ static bool take_number(const json_t *o, const char *where, const char *key, int
 }
 
 /* One of two words; *out says whether it is the second. */
-static bool take_choice(const json_t *o, const char *where, const char *key, const char *first, const char *second, bool *out,
-                        struct err *err) {
+static bool take_choice(const json_t *o, const char *where, const char *key, const char *first, const char *second,
+                        bool *out, struct err *err) {
     const json_t *v = json_object_get(o, key);
     const char *text = v ? json_string_value(v) : first;
     *out = text && strcmp(text, second) == 0;
     if (!text || (!*out && strcmp(text, first) != 0)) {
-        return err_set(err, ERR_INVALID, "%s.%s: \"%s\" is not known; give %s or %s", where, key, text ? text : "(no text)", first,
-                       second);
+        return err_set(err, ERR_INVALID, "%s.%s: \"%s\" is not known; give %s or %s", where, key, text ? text : "(no text)",
+                       first, second);
     }
     return true;
 }
@@ -53,7 +54,8 @@ static bool take_revisions(struct upgrade *u, const json_t *spec, const struct i
     const char *from = js_str(spec, "from", "revision", NULL);
     const char *to = js_str(spec, "to", "revision", NULL);
     if (!from || !*from || !to || !*to) {
-        return err_set(err, ERR_INVALID, "spec.%s.revision: is missing; give the name of a revision", from && *from ? "to" : "from");
+        return err_set(err, ERR_INVALID, "spec.%s.revision: is missing; give the name of a revision",
+                       from && *from ? "to" : "from");
     }
     u->from_name = mem_dup(from);
     u->to_name = mem_dup(to);
@@ -91,8 +93,10 @@ static bool check_select(const json_t *select, const char *where, struct err *er
         return err_set(err, ERR_INVALID, "%s.namespaces.names: must be a list of names", where);
     }
     if (selector && (!json_is_object(selector) || selector_matches(selector, NULL) < 0)) {
-        return err_set(err, ERR_INVALID, "%s.namespaces.selector: is of a form that is not known; give matchLabels or "
-                       "matchExpressions", where);
+        return err_set(err, ERR_INVALID,
+                       "%s.namespaces.selector: is of a form that is not known; give matchLabels or "
+                       "matchExpressions",
+                       where);
     }
     char inside[60];
     snprintf(inside, sizeof inside, "%s.namespaces", where);
@@ -151,8 +155,8 @@ static bool take_policy(struct upgrade *u, const json_t *spec, struct err *err) 
         !take_choice(o, where, "onFail", "Pause", "Pause", &unused, err) ||
         !take_number(o, where, "coveragePercent", 100, 1, 100, &coverage, err) ||
         !take_number(o, where, "maxBadProxies", 0, 0, INT32_MAX, &p->max_bad, err) ||
-        !take_number(js_at(o, "maxInFlight", NULL), "spec.policy.maxInFlight", "namespaces", 0, 0, INT32_MAX, &p->max_namespaces,
-                     err) ||
+        !take_number(js_at(o, "maxInFlight", NULL), "spec.policy.maxInFlight", "namespaces", 0, 0, INT32_MAX,
+                     &p->max_namespaces, err) ||
         !take_number(spec, "spec", "resumeHold", 0, 0, INT32_MAX, &p->resume_hold, err)) {
         return false;
     }
@@ -182,7 +186,8 @@ static int64_t wall_at(const json_t *o, const char *key) {
 static uint32_t done_waves(const struct upgrade *u, const json_t *status, uint32_t done) {
     const json_t *waves = json_object_get(status, "waves");
     uint32_t i = 0;
-    while (i < done && i < u->policy.n_waves && strcmp(js_text(json_array_get(waves, i), "name", NULL), u->wave_names[i]) == 0) {
+    while (i < done && i < u->policy.n_waves &&
+           strcmp(js_text(json_array_get(waves, i), "name", NULL), u->wave_names[i]) == 0) {
         i++;
     }
     return i;
@@ -222,8 +227,8 @@ static void take_status(struct upgrade *u, const json_t *status, int64_t now_ms,
 
 /* --- the face --- */
 
-bool upgrade_parse(const struct inv_upgrade *o, const struct inventory *inv, int64_t now_ms, int64_t wall_ms, struct upgrade *out,
-                   struct err *err) {
+bool upgrade_parse(const struct inv_upgrade *o, const struct inventory *inv, int64_t now_ms, int64_t wall_ms,
+                   struct upgrade *out, struct err *err) {
     memset(out, 0, sizeof *out);
     out->name = mem_dup(o->name);
     out->uid = mem_dup(o->uid ? o->uid : "");
@@ -265,7 +270,8 @@ bool upgrade_concerns(const struct upgrade *u, const struct inventory *inv, cons
     }
     if (label) {
         const char *meant = inventory_resolve(inv, label);
-        if (same_text(meant, u->from) || same_text(meant, u->to) || same_text(label, u->from_name) || same_text(label, u->to_name)) {
+        if (same_text(meant, u->from) || same_text(meant, u->to) || same_text(label, u->from_name) ||
+            same_text(label, u->to_name)) {
             return !same_text(js_str(ns->labels, "istio-injection", NULL), "disabled");
         }
     }

@@ -83,12 +83,20 @@ static inline void mesh_move(struct mesh *m, uint32_t ns) {
 static inline void mesh_init(struct mesh *m) {
     memset(m, 0, sizeof *m);
     m->now_ms = START_MS;
-    m->policy = (struct policy){
-        .from = OLD, .to = NEW, .node_witness = true, .coverage_permille = 1000, .evidence_max_age_ms = 45000,
-        .dwell_start_ms = 180000, .dwell_absent_ms = 60000, .dwell_ack_ms = 30000, .dwell_conflict_ms = 60000,
-        .waves = m->waves, .n_waves = NAMESPACES};
+    m->policy = (struct policy){.from = OLD,
+                                .to = NEW,
+                                .node_witness = true,
+                                .coverage_permille = 1000,
+                                .evidence_max_age_ms = 45000,
+                                .dwell_start_ms = 180000,
+                                .dwell_absent_ms = 60000,
+                                .dwell_ack_ms = 30000,
+                                .dwell_conflict_ms = 60000,
+                                .waves = m->waves,
+                                .n_waves = NAMESPACES};
     for (size_t i = 0; i < REVISIONS; i++) {
-        m->revisions[i] = (struct revision_row){.installed = true, .has_injector = true, .replicas = i < THIRD ? 2 : 0, .ready = 2};
+        m->revisions[i] =
+            (struct revision_row){.installed = true, .has_injector = true, .replicas = i < THIRD ? 2 : 0, .ready = 2};
     }
     for (uint32_t i = 0; i < 4; i++) {
         m->replicas[i].revision = i / 2;
@@ -103,10 +111,19 @@ static inline void mesh_init(struct mesh *m) {
         m->proxies[i].node = i % 2;
         mesh_settle(m, &m->proxies[i], OLD);
     }
-    m->seen = (struct snapshot){
-        .revisions = m->revisions, .n_revisions = REVISIONS, .replicas = m->replicas, .n_replicas = 4, .nodes = m->nodes,
-        .n_nodes = 2, .namespaces = m->namespaces, .n_namespaces = NAMESPACES, .workloads = m->workloads,
-        .n_workloads = NAMESPACES, .proxies = m->proxies, .n_proxies = PROXIES, .inventory_fresh = true};
+    m->seen = (struct snapshot){.revisions = m->revisions,
+                                .n_revisions = REVISIONS,
+                                .replicas = m->replicas,
+                                .n_replicas = 4,
+                                .nodes = m->nodes,
+                                .n_nodes = 2,
+                                .namespaces = m->namespaces,
+                                .n_namespaces = NAMESPACES,
+                                .workloads = m->workloads,
+                                .n_workloads = NAMESPACES,
+                                .proxies = m->proxies,
+                                .n_proxies = PROXIES,
+                                .inventory_fresh = true};
     mesh_fresh(m);
 }
 

@@ -17,8 +17,14 @@ static const char SPEC[] =
 
 int gate_mesh_setup(void **state) {
     struct gate_mesh *f = mem_alloc(sizeof *f);
-    struct world_opts o = {.nodes = 2, .namespaces = 2, .pods = 8, .replicas = 1, .seed = 7, .pod_net = "10.44",
-                           .istiod_net = "10.45", .service_net = "10.46"};
+    struct world_opts o = {.nodes = 2,
+                           .namespaces = 2,
+                           .pods = 8,
+                           .replicas = 1,
+                           .seed = 7,
+                           .pod_net = "10.44",
+                           .istiod_net = "10.45",
+                           .service_net = "10.46"};
     f->clock = vclock_new(INT64_C(1790000000000));
     f->sched = vclock_sched(f->clock);
     f->store = store_new(f->sched);
@@ -74,7 +80,8 @@ static bool is(const char *name, const struct inv_pod *p) {
     return name && strcmp(name, p->name) == 0;
 }
 
-static void fill_proxy(struct gate_mesh *f, const struct inv_pod *p, Meshgate__V1__ProxyOnReplica *x, char *id, size_t cap) {
+static void fill_proxy(struct gate_mesh *f, const struct inv_pod *p, Meshgate__V1__ProxyOnReplica *x, char *id,
+                       size_t cap) {
     meshgate__v1__proxy_on_replica__init(x);
     snprintf(id, cap, "%s.%s", p->name, p->namespace_);
     x->id = id;
@@ -188,8 +195,8 @@ static const char *reader(void *ctx, const char *replica) {
 }
 
 const struct snapshot *gate_mesh_join(struct gate_mesh *f) {
-    struct inv_upgrade o = {.name = text("up"), .uid = text("12345678-aaaa"), .generation = 1, .spec = f->spec,
-                            .status = f->status};
+    struct inv_upgrade o = {
+        .name = text("up"), .uid = text("12345678-aaaa"), .generation = 1, .spec = f->spec, .status = f->status};
     int64_t now = sched_now(f->sched), wall = sched_wall(f->sched);
     struct err err;
     upgrade_done(&f->upgrade);

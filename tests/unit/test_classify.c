@@ -30,17 +30,17 @@ static struct row *row_new(const char *name, enum proxy_state state, enum reason
 }
 
 /* Inside: m the mesh, p its first proxy, w its owner, ns its namespace, policy, now. */
-#define ROW(name_, state_, reason_, ...)                                          \
-    do {                                                                          \
-        struct row *row_ = row_new(name_, STATE_##state_, REASON_##reason_);      \
-        struct mesh *m = &row_->m;                                                \
-        struct proxy_row *p = &m->proxies[0];                                     \
-        struct workload_row *w = &m->workloads[0];                                \
-        struct namespace_row *ns = &m->namespaces[0];                             \
-        struct policy *policy = &m->policy;                                       \
-        int64_t now = m->now_ms;                                                  \
-        (void)p, (void)w, (void)ns, (void)policy, (void)now;                      \
-        __VA_ARGS__;                                                              \
+#define ROW(name_, state_, reason_, ...)                                     \
+    do {                                                                     \
+        struct row *row_ = row_new(name_, STATE_##state_, REASON_##reason_); \
+        struct mesh *m = &row_->m;                                           \
+        struct proxy_row *p = &m->proxies[0];                                \
+        struct workload_row *w = &m->workloads[0];                           \
+        struct namespace_row *ns = &m->namespaces[0];                        \
+        struct policy *policy = &m->policy;                                  \
+        int64_t now = m->now_ms;                                             \
+        (void)p, (void)w, (void)ns, (void)policy, (void)now;                 \
+        __VA_ARGS__;                                                         \
     } while (0)
 
 static void intent_rows(void) {
@@ -58,19 +58,20 @@ static void intent_rows(void) {
     ROW("no sidecar, expected on old", UNINJECTED, NO_SIDECAR, mesh_init(m), p->injected = REV_NONE);
     ROW("injected by who knows", UNKNOWN, EXPECTED_UNKNOWN, p->injected = REV_UNKNOWN);
     ROW("injected by what is gone", RESTART_PENDING, RESTART_WITHOUT_EFFECT, p->injected = REV_FOREIGN);
-    ROW("leftover label, pod moved already", CONFLICT, LEFTOVER_LABEL,
-        p->expected = OLD, ns->relabelled = false, ns->leftover = true);
+    ROW("leftover label, pod moved already", CONFLICT, LEFTOVER_LABEL, p->expected = OLD, ns->relabelled = false,
+        ns->leftover = true);
     ROW("label lost, pod moved already", CONFLICT, NS_RELABEL_LOST, p->expected = OLD, ns->relabelled = false);
     ROW("pod label wins", NOT_STARTED, POD_LABEL_WINS, mesh_settle(m, p, OLD));
     ROW("pod label selects a third", NOT_STARTED, POD_LABEL_WINS, mesh_settle(m, p, THIRD));
-    ROW("leftover label, pod old", NOT_STARTED, LEFTOVER_LABEL,
-        mesh_settle(m, p, OLD), ns->relabelled = false, ns->leftover = true);
+    ROW("leftover label, pod old", NOT_STARTED, LEFTOVER_LABEL, mesh_settle(m, p, OLD), ns->relabelled = false,
+        ns->leftover = true);
 }
 
 static void restart_rows(void) {
 #define PENDING mesh_settle(m, p, OLD), p->expected = NEW, w->restarted = false
     ROW("restart due", RESTART_PENDING, RESTART_DUE, PENDING);
-    ROW("restart pending needs no evidence", RESTART_PENDING, RESTART_DUE, PENDING, p->attached_at_ms = 0, p->node_at_ms = 0);
+    ROW("restart pending needs no evidence", RESTART_PENDING, RESTART_DUE, PENDING, p->attached_at_ms = 0,
+        p->node_at_ms = 0);
     ROW("statefulset", RESTART_PENDING, RESTART_DUE, PENDING, w->kind = KIND_STATEFULSET);
     ROW("daemonset", RESTART_PENDING, RESTART_DUE, PENDING, w->kind = KIND_DAEMONSET);
     ROW("bare pod", RESTART_PENDING, BARE_POD, PENDING, p->workload = IDX_NONE);
@@ -118,7 +119,8 @@ static void control_plane_rows(void) {
     ROW("sync too old", UNKNOWN, CP_STALE, p->sync_at_ms = AGED);
     ROW("old error is no news", UNKNOWN, CP_STALE, p->sync_at_ms = AGED, p->sync = SYNC_ERROR);
     ROW("sync from the future", UNKNOWN, CP_STALE, p->sync_at_ms = now + 1);
-    ROW("sync too old, wave done", MOVED, NONE, m->seen.progress.wave = 1, p->sync_at_ms = AGED, p->version = VERSION_UNKNOWN);
+    ROW("sync too old, wave done", MOVED, NONE, m->seen.progress.wave = 1, p->sync_at_ms = AGED,
+        p->version = VERSION_UNKNOWN);
     ROW("sync never read, wave to come", MOVED, NONE, ns->wave = 1, p->sync_at_ms = 0, p->version = VERSION_UNKNOWN);
     ROW("young, sync too old, wave done", MOVED, NONE, YOUNG, m->seen.progress.wave = 1, p->sync_at_ms = AGED,
         p->version = VERSION_UNKNOWN);
@@ -170,8 +172,8 @@ static void node_rows(void) {
     ROW("no xds, beyond", CONFLICT, NODE_LOST_XDS, p->xds_up = false, p->xds_down_since_ms = now - 60000);
     ROW("no xds, since the future", CONFLICT, NODE_LOST_XDS, p->xds_up = false, p->xds_down_since_ms = now + 1);
     ROW("version differs, within", MOVED, NONE, p->version = VERSION_DIFFERS, p->version_differs_since_ms = now - 59999);
-    ROW("version differs, beyond", CONFLICT, VERSION_DISAGREES,
-        p->version = VERSION_DIFFERS, p->version_differs_since_ms = now - 60000);
+    ROW("version differs, beyond", CONFLICT, VERSION_DISAGREES, p->version = VERSION_DIFFERS,
+        p->version_differs_since_ms = now - 60000);
     ROW("version differs, since when?", CONFLICT, VERSION_DISAGREES, p->version = VERSION_DIFFERS);
     ROW("version not said", UNKNOWN, VERSION_UNSEEN, p->version = VERSION_UNKNOWN);
     ROW("version not said, young", SYNCING, STARTING, YOUNG, p->version = VERSION_UNKNOWN);

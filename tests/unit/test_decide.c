@@ -10,7 +10,7 @@ struct row {
     char name[96];
     enum phase phase;
     enum verdict verdict;
-    enum reason reason;   /* must be among the findings */
+    enum reason reason; /* must be among the findings */
     uint32_t n_actions;
     struct mesh m;
 };
@@ -34,18 +34,18 @@ static struct row *row_new(const char *name, enum phase phase, enum verdict verd
 }
 
 /* Begins with everything on old, wave 0 to be begun: two Deployment pods in namespace 0. */
-#define ROW(name_, phase_, verdict_, reason_, actions_, ...)                                                     \
-    do {                                                                                                         \
-        struct row *row_ = row_new(name_, PHASE_##phase_, VERDICT_##verdict_, REASON_##reason_, actions_);       \
-        struct mesh *m = &row_->m;                                                                               \
-        struct policy *policy = &m->policy;                                                                      \
-        struct progress *progress = &m->seen.progress;                                                           \
-        struct proxy_row *p = m->proxies;                                                                        \
-        struct workload_row *w = m->workloads;                                                                   \
-        struct namespace_row *ns = m->namespaces;                                                                \
-        int64_t now = m->now_ms;                                                                                 \
-        (void)policy, (void)progress, (void)p, (void)w, (void)ns, (void)now;                                     \
-        __VA_ARGS__;                                                                                             \
+#define ROW(name_, phase_, verdict_, reason_, actions_, ...)                                               \
+    do {                                                                                                   \
+        struct row *row_ = row_new(name_, PHASE_##phase_, VERDICT_##verdict_, REASON_##reason_, actions_); \
+        struct mesh *m = &row_->m;                                                                         \
+        struct policy *policy = &m->policy;                                                                \
+        struct progress *progress = &m->seen.progress;                                                     \
+        struct proxy_row *p = m->proxies;                                                                  \
+        struct workload_row *w = m->workloads;                                                             \
+        struct namespace_row *ns = m->namespaces;                                                          \
+        int64_t now = m->now_ms;                                                                           \
+        (void)policy, (void)progress, (void)p, (void)w, (void)ns, (void)now;                               \
+        __VA_ARGS__;                                                                                       \
     } while (0)
 
 static void upgrade_rows(void) {
@@ -68,28 +68,29 @@ static void upgrade_rows(void) {
     ROW("old replica silent", HOLD, UNKNOWN, REPLICA_SILENT, 0, m->replicas[0].answered_ms = now - 45001);
     ROW("new replica silent", HOLD, UNKNOWN, REPLICA_SILENT, 0, m->replicas[3].answered_ms = now - 45001);
     ROW("replica answers from the future", HOLD, UNKNOWN, REPLICA_SILENT, 0, m->replicas[3].answered_ms = now + 1);
-    ROW("a third revision's replica does not matter", MOVING, WAIT, RELABEL_PENDING, 1,
-        m->replicas[3].revision = THIRD, m->revisions[NEW].replicas = 1, m->replicas[3].answered_ms = 0);
+    ROW("a third revision's replica does not matter", MOVING, WAIT, RELABEL_PENDING, 1, m->replicas[3].revision = THIRD,
+        m->revisions[NEW].replicas = 1, m->replicas[3].answered_ms = 0);
     ROW("push blocked", PAUSED, FAIL, PUSH_BLOCKED, 0, m->replicas[0].push_blocked = true);
     ROW("paused by request", PAUSED, WAIT, PAUSED_BY_REQUEST, 0, policy->paused = true);
     ROW("paused and in doubt", PAUSED, UNKNOWN, REPLICA_SILENT, 0, policy->paused = true, m->replicas[3].answered_ms = 1);
     ROW("held", PAUSED, FAIL, PAUSED_BY_SIGNAL, 0, progress->held = true, progress->hold_id = 2);
-    ROW("held, another number resumed", PAUSED, FAIL, PAUSED_BY_SIGNAL, 0,
-        progress->held = true, progress->hold_id = 2, policy->resume_hold = 1);
-    ROW("held, a later number resumed", PAUSED, FAIL, PAUSED_BY_SIGNAL, 0,
-        progress->held = true, progress->hold_id = 2, policy->resume_hold = 3);
+    ROW("held, another number resumed", PAUSED, FAIL, PAUSED_BY_SIGNAL, 0, progress->held = true, progress->hold_id = 2,
+        policy->resume_hold = 1);
+    ROW("held, a later number resumed", PAUSED, FAIL, PAUSED_BY_SIGNAL, 0, progress->held = true, progress->hold_id = 2,
+        policy->resume_hold = 3);
     ROW("held without a number is not lifted by none", PAUSED, FAIL, PAUSED_BY_SIGNAL, 0, progress->held = true);
     ROW("resumed", MOVING, WAIT, RELABEL_PENDING, 1, progress->held = true, progress->hold_id = 2, policy->resume_hold = 2);
     ROW("awaits approval", AWAITING_APPROVAL, WAIT, AWAITING_APPROVAL, 0, m->waves[0].manual = true);
     ROW("approved", MOVING, WAIT, RELABEL_PENDING, 1, m->waves[0].manual = m->waves[0].approved = true);
     ROW("approval is not asked again", MOVING, WAIT, RELABEL_PENDING, 1, m->waves[0].manual = progress->started = true);
-    ROW("awaiting does not need the wave's nodes", AWAITING_APPROVAL, WAIT, AWAITING_APPROVAL, 0,
-        m->waves[0].manual = true, m->nodes[0].heard_ms = 0);
+    ROW("awaiting does not need the wave's nodes", AWAITING_APPROVAL, WAIT, AWAITING_APPROVAL, 0, m->waves[0].manual = true,
+        m->nodes[0].heard_ms = 0);
 }
 
 static void node_rows(void) {
     ROW("node without agent", HOLD, UNKNOWN, NODE_NO_AGENT, 0, m->nodes[0].agent = false, m->nodes[0].heard_ms = 0);
-    ROW("node whose agent is gone", HOLD, UNKNOWN, NODE_SILENT, 0, m->nodes[0].agent = false, m->nodes[0].heard_ms = now - 45001);
+    ROW("node whose agent is gone", HOLD, UNKNOWN, NODE_SILENT, 0, m->nodes[0].agent = false,
+        m->nodes[0].heard_ms = now - 45001);
     ROW("node whose agent comes again", MOVING, WAIT, RELABEL_PENDING, 1, m->nodes[0].agent = false);
     ROW("node with an agent that never scanned", HOLD, UNKNOWN, NODE_SILENT, 0, m->nodes[0].heard_ms = 0);
     ROW("node silent", HOLD, UNKNOWN, NODE_SILENT, 0, m->nodes[0].heard_ms = now - 45001);
@@ -97,28 +98,30 @@ static void node_rows(void) {
     ROW("node without witness", HOLD, UNKNOWN, NODE_NO_WITNESS, 0, m->nodes[0].witness = false);
     ROW("node without witness, optional", MOVING, WAIT, RELABEL_PENDING, 1,
         m->nodes[0].witness = policy->node_witness = false);
-    ROW("node with a witness silent, optional", HOLD, UNKNOWN, NODE_SILENT, 0,
-        m->nodes[0].heard_ms = 1, policy->node_witness = false);
-    ROW("node of a later wave may be dark", MOVING, WAIT, RELABEL_PENDING, 1,
-        m->nodes[1].heard_ms = 0, p[1].node = 0, p[2].node = p[3].node = 1);
+    ROW("node with a witness silent, optional", HOLD, UNKNOWN, NODE_SILENT, 0, m->nodes[0].heard_ms = 1,
+        policy->node_witness = false);
+    ROW("node of a later wave may be dark", MOVING, WAIT, RELABEL_PENDING, 1, m->nodes[1].heard_ms = 0, p[1].node = 0,
+        p[2].node = p[3].node = 1);
     ROW("node of an earlier wave may not", HOLD, UNKNOWN, NODE_SILENT, 0, mesh_move(m, 0), progress->wave = 1,
         m->nodes[0].heard_ms = 1, p[2].node = p[3].node = 1);
     ROW("unreachable", MOVING, WAIT, NODE_UNREACHABLE_XDS, 0, m->nodes[1].reach_ok = false);
     ROW("not tested", MOVING, WAIT, NODE_REACH_UNTESTED, 0, m->nodes[1].reach_known = false);
-    ROW("unreachable, nothing of the wave on it", MOVING, WAIT, RELABEL_PENDING, 1, m->nodes[1].reach_ok = false, p[1].node = 0);
+    ROW("unreachable, nothing of the wave on it", MOVING, WAIT, RELABEL_PENDING, 1, m->nodes[1].reach_ok = false,
+        p[1].node = 0);
 }
 
 #define RELABELLED mesh_relabel(m, 0), progress->started = true
 
 static void namespace_rows(void) {
     ROW("half-done by hand is done by us", MOVING, WAIT, RELABEL_PENDING, 1, ns[0].leftover = true);
-    ROW("leftover set back", MOVING, WAIT, LEFTOVER_LABEL, 0,
-        progress->started = true, ns[0].relabelled_by_us = ns[0].leftover = true);
+    ROW("leftover set back", MOVING, WAIT, LEFTOVER_LABEL, 0, progress->started = true,
+        ns[0].relabelled_by_us = ns[0].leftover = true);
     ROW("label lost", MOVING, WAIT, NS_RELABEL_LOST, 0, progress->started = true, ns[0].relabelled_by_us = true);
     ROW("terminating", MOVING, WAIT, NS_TERMINATING, 0, ns[0].terminating = true, ns[1].wave = 0, ns[1].relabelled = true,
         mesh_settle(m, &p[2], NEW), mesh_settle(m, &p[3], NEW));
     ROW("empty wave passes", MOVING, PASS, EMPTY_WAVE, 0, ns[0].wave = 1, m->waves[0].manual = true);
-    ROW("empty wave does not pass in doubt", HOLD, UNKNOWN, INVENTORY_STALE, 0, ns[0].wave = 1, m->seen.inventory_fresh = false);
+    ROW("empty wave does not pass in doubt", HOLD, UNKNOWN, INVENTORY_STALE, 0, ns[0].wave = 1,
+        m->seen.inventory_fresh = false);
     ROW("empty last wave completes", COMPLETED, PASS, EMPTY_WAVE, 0, progress->wave = 1, ns[1].wave = 0, mesh_move(m, 0),
         mesh_move(m, 1));
     ROW("two at a time", MOVING, WAIT, RELABEL_PENDING, 2, ns[1].wave = 0);
@@ -133,12 +136,15 @@ static void namespace_rows(void) {
 
 static void workload_rows(void) {
     ROW("restart", MOVING, WAIT, RESTART_DUE, 1, RELABELLED);
-    ROW("no restart before the API servers agree", MOVING, WAIT, RESTART_DUE, 0, RELABELLED, p[0].expected_since_ms = now - 999);
+    ROW("no restart before the API servers agree", MOVING, WAIT, RESTART_DUE, 0, RELABELLED,
+        p[0].expected_since_ms = now - 999);
     ROW("no restart twice", MOVING, WAIT, RESTARTING, 0, RELABELLED, w[0].restarted = true, w[0].settled = false);
     ROW("no restart twice, even in vain", MOVING, WAIT, RESTART_WITHOUT_EFFECT, 0, RELABELLED, w[0].restarted = true);
-    ROW("no restart of what is there", SOAKING, WAIT, SOAKING, 0, RELABELLED, mesh_settle(m, &p[0], NEW), mesh_settle(m, &p[1], NEW));
+    ROW("no restart of what is there", SOAKING, WAIT, SOAKING, 0, RELABELLED, mesh_settle(m, &p[0], NEW),
+        mesh_settle(m, &p[1], NEW));
     ROW("no restart of what is not relabelled", MOVING, WAIT, RELABEL_PENDING, 1, p[0].expected = p[1].expected = NEW);
-    ROW("no restart with an unreachable node", MOVING, WAIT, NODE_UNREACHABLE_XDS, 0, RELABELLED, m->nodes[1].reach_ok = false);
+    ROW("no restart with an unreachable node", MOVING, WAIT, NODE_UNREACHABLE_XDS, 0, RELABELLED,
+        m->nodes[1].reach_ok = false);
     ROW("bare pod", MOVING, WAIT, BARE_POD, 0, RELABELLED, p[0].workload = p[1].workload = IDX_NONE);
     ROW("job", MOVING, WAIT, JOB, 0, RELABELLED, w[0].kind = KIND_JOB);
     ROW("replicaset", MOVING, WAIT, REPLICASET, 0, RELABELLED, w[0].kind = KIND_REPLICASET);
@@ -154,8 +160,8 @@ static void workload_rows(void) {
     ROW("overdue", MOVING, WAIT, ROLLOUT_OVERDUE, 0, mesh_move(m, 0), w[0].overdue = true);
     ROW("pods cannot come back", MOVING, WAIT, FAILED_CREATE, 0, mesh_move(m, 0), w[0].restarted = false,
         w[0].failed_create = p[0].finished = p[1].finished = true);
-    ROW("opted out and unsettled is no concern", SOAKING, WAIT, SOAKING, 0, mesh_move(m, 0), w[0].restarted = w[0].settled = false,
-        p[0].opted_out = p[1].opted_out = true);
+    ROW("opted out and unsettled is no concern", SOAKING, WAIT, SOAKING, 0, mesh_move(m, 0),
+        w[0].restarted = w[0].settled = false, p[0].opted_out = p[1].opted_out = true);
 }
 
 static void proxy_rows(void) {
@@ -172,22 +178,26 @@ static void proxy_rows(void) {
     ROW("nack before the wave has begun", PAUSED, FAIL, NACK, 0, mesh_settle(m, &p[0], NEW), p[0].sync = SYNC_ERROR,
         m->waves[0].manual = true);
     ROW("nack, tolerated", SOAKING, WAIT, BAD_TOLERATED, 0, mesh_move(m, 0), p[0].sync = SYNC_ERROR, policy->max_bad = 1);
-    ROW("one more than tolerated", PAUSED, FAIL, NACK, 0, mesh_move(m, 0), p[0].sync = p[1].sync = SYNC_ERROR, policy->max_bad = 1);
+    ROW("one more than tolerated", PAUSED, FAIL, NACK, 0, mesh_move(m, 0), p[0].sync = p[1].sync = SYNC_ERROR,
+        policy->max_bad = 1);
     ROW("no stream", PAUSED, FAIL, NO_STREAM, 0, mesh_move(m, 0), p[0].attached = REV_NONE, p[0].absent_looks = 4,
         p[0].detached_since_ms = now - 60000);
     ROW("misplaced", PAUSED, FAIL, WRONG_CONTROL_PLANE, 0, mesh_move(m, 0), p[0].attached = OLD);
     ROW("old one attached to new", PAUSED, FAIL, WRONG_CONTROL_PLANE, 0, p[0].attached = NEW);
-    ROW("unheard, tolerated", SOAKING, WAIT, UNHEARD_TOLERATED, 0, mesh_move(m, 0), p[0].node_at_ms = 0, policy->coverage_permille = 500);
+    ROW("unheard, tolerated", SOAKING, WAIT, UNHEARD_TOLERATED, 0, mesh_move(m, 0), p[0].node_at_ms = 0,
+        policy->coverage_permille = 500);
     ROW("unheard beyond coverage", HOLD, UNKNOWN, NODE_NOT_SEEN, 0, mesh_move(m, 0), p[0].node_at_ms = 0,
         policy->coverage_permille = 501);
     ROW("unheard on old is not tolerated", HOLD, UNKNOWN, CP_STALE, 0, mesh_move(m, 0), mesh_settle(m, &p[0], OLD),
         p[0].attached_at_ms = 0, policy->coverage_permille = 0);
     ROW("doubt in an earlier wave", HOLD, UNKNOWN, NODE_STALE, 0, mesh_move(m, 0), progress->wave = 1, p[0].node_at_ms = 1);
-    ROW("starting in an earlier wave", MOVING, WAIT, RELABEL_PENDING, 1, mesh_move(m, 0), progress->wave = 1, p[0].ready = false);
+    ROW("starting in an earlier wave", MOVING, WAIT, RELABEL_PENDING, 1, mesh_move(m, 0), progress->wave = 1,
+        p[0].ready = false);
     ROW("fell back in an earlier wave", SOAKING, WAIT, FELL_BACK, 0, mesh_move(m, 0), mesh_move(m, 1), progress->wave = 1,
         progress->started = true, progress->soak_started_ms = now - 60000, mesh_settle(m, &p[0], OLD), p[0].expected = NEW);
-    ROW("label lost in an earlier wave", SOAKING, WAIT, NS_RELABEL_LOST, 0, mesh_move(m, 0), mesh_move(m, 1), progress->wave = 1,
-        progress->started = true, progress->soak_started_ms = now - 60000, ns[0].relabelled = false, p[0].expected = p[1].expected = OLD);
+    ROW("label lost in an earlier wave", SOAKING, WAIT, NS_RELABEL_LOST, 0, mesh_move(m, 0), mesh_move(m, 1),
+        progress->wave = 1, progress->started = true, progress->soak_started_ms = now - 60000, ns[0].relabelled = false,
+        p[0].expected = p[1].expected = OLD);
 }
 
 static void run_row(void **state) {

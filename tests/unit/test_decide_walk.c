@@ -200,22 +200,60 @@ static uint32_t pick(uint32_t n) {
 
 static void shake_proxy(struct mesh *m, struct proxy_row *p) {
     switch (pick(16)) {
-    case 0: p->expected = REVS[pick(8)]; break;
-    case 1: p->injected = REVS[pick(5)]; break;
-    case 2: p->attached = REVS[pick(5)]; p->absent_looks = pick(4); p->detached_since_ms = m->now_ms - pick(120000); break;
-    case 3: p->sync = (enum sync_state)pick(4); p->pending_since_ms = pick(2) ? 0 : m->now_ms - pick(60000); break;
-    case 4: p->attached_at_ms = m->now_ms - (int64_t)pick(90000) + 10; break;
-    case 5: p->sync_at_ms = m->now_ms - (int64_t)pick(90000) + 10; break;
-    case 6: p->node_at_ms = pick(3) ? m->now_ms - (int64_t)pick(90000) + 10 : 0; break;
-    case 7: p->dials = REVS[pick(5)]; p->dials_differ_since_ms = m->now_ms - pick(120000); break;
-    case 8: p->xds_up = pick(2); p->xds_down_since_ms = m->now_ms - pick(120000); break;
-    case 9: p->version = (enum version_match)pick(3); p->version_differs_since_ms = m->now_ms - pick(120000); break;
-    case 10: p->ready = pick(2); break;
-    case 11: p->deleting = pick(2); break;
-    case 12: p->finished = pick(8) == 0; break;
-    case 13: p->created_ms = m->now_ms - pick(400000); break;
-    case 14: p->moved_at_ms = m->now_ms - pick(90000); break;
-    default: p->workload = pick(4) ? p->ns : IDX_NONE; break;
+    case 0:
+        p->expected = REVS[pick(8)];
+        break;
+    case 1:
+        p->injected = REVS[pick(5)];
+        break;
+    case 2:
+        p->attached = REVS[pick(5)];
+        p->absent_looks = pick(4);
+        p->detached_since_ms = m->now_ms - pick(120000);
+        break;
+    case 3:
+        p->sync = (enum sync_state)pick(4);
+        p->pending_since_ms = pick(2) ? 0 : m->now_ms - pick(60000);
+        break;
+    case 4:
+        p->attached_at_ms = m->now_ms - (int64_t)pick(90000) + 10;
+        break;
+    case 5:
+        p->sync_at_ms = m->now_ms - (int64_t)pick(90000) + 10;
+        break;
+    case 6:
+        p->node_at_ms = pick(3) ? m->now_ms - (int64_t)pick(90000) + 10 : 0;
+        break;
+    case 7:
+        p->dials = REVS[pick(5)];
+        p->dials_differ_since_ms = m->now_ms - pick(120000);
+        break;
+    case 8:
+        p->xds_up = pick(2);
+        p->xds_down_since_ms = m->now_ms - pick(120000);
+        break;
+    case 9:
+        p->version = (enum version_match)pick(3);
+        p->version_differs_since_ms = m->now_ms - pick(120000);
+        break;
+    case 10:
+        p->ready = pick(2);
+        break;
+    case 11:
+        p->deleting = pick(2);
+        break;
+    case 12:
+        p->finished = pick(8) == 0;
+        break;
+    case 13:
+        p->created_ms = m->now_ms - pick(400000);
+        break;
+    case 14:
+        p->moved_at_ms = m->now_ms - pick(90000);
+        break;
+    default:
+        p->workload = pick(4) ? p->ns : IDX_NONE;
+        break;
     }
 }
 
@@ -225,18 +263,50 @@ static void shake(struct mesh *m) {
     struct replica_row *r = &m->replicas[pick(4)];
     struct node_row *n = &m->nodes[pick(2)];
     switch (pick(12)) {
-    case 0: ns->relabelled = pick(2); ns->leftover = !ns->relabelled && pick(2); break;
-    case 1: ns->relabelled_by_us = pick(2); break;
-    case 2: w->paused = pick(4) == 0; w->on_delete = pick(4) == 0; break;
-    case 3: w->settled = pick(2); w->failed_create = pick(8) == 0; w->overdue = pick(8) == 0; break;
-    case 4: w->kind = (enum workload_kind)pick(KIND_OTHER + 1); break;
-    case 5: r->answered_ms = m->now_ms - (int64_t)pick(90000) + 10; break;
-    case 6: r->assigned = pick(4) != 0; r->push_blocked = pick(16) == 0; break;
-    case 7: n->agent = pick(4) != 0; n->heard_ms = m->now_ms - (int64_t)pick(90000) + 10; break;
-    case 8: n->reach_ok = pick(4) != 0; n->reach_known = pick(4) != 0; break;
-    case 9: m->seen.inventory_fresh = pick(8) != 0; break;
-    case 10: m->policy.paused = pick(8) == 0; m->policy.resume_hold = pick(4); break;
-    default: m->revisions[NEW].ready = pick(4); break;
+    case 0:
+        ns->relabelled = pick(2);
+        ns->leftover = !ns->relabelled && pick(2);
+        break;
+    case 1:
+        ns->relabelled_by_us = pick(2);
+        break;
+    case 2:
+        w->paused = pick(4) == 0;
+        w->on_delete = pick(4) == 0;
+        break;
+    case 3:
+        w->settled = pick(2);
+        w->failed_create = pick(8) == 0;
+        w->overdue = pick(8) == 0;
+        break;
+    case 4:
+        w->kind = (enum workload_kind)pick(KIND_OTHER + 1);
+        break;
+    case 5:
+        r->answered_ms = m->now_ms - (int64_t)pick(90000) + 10;
+        break;
+    case 6:
+        r->assigned = pick(4) != 0;
+        r->push_blocked = pick(16) == 0;
+        break;
+    case 7:
+        n->agent = pick(4) != 0;
+        n->heard_ms = m->now_ms - (int64_t)pick(90000) + 10;
+        break;
+    case 8:
+        n->reach_ok = pick(4) != 0;
+        n->reach_known = pick(4) != 0;
+        break;
+    case 9:
+        m->seen.inventory_fresh = pick(8) != 0;
+        break;
+    case 10:
+        m->policy.paused = pick(8) == 0;
+        m->policy.resume_hold = pick(4);
+        break;
+    default:
+        m->revisions[NEW].ready = pick(4);
+        break;
     }
 }
 
@@ -309,9 +379,15 @@ static void random_walks(void **state) {
     for (unsigned i = 0; i < 200000; i++) {
         m.now_ms += pick(8000);
         switch (pick(5)) {
-        case 0: shake(&m); break;
-        case 1: shake_proxy(&m, &m.proxies[pick(PROXIES)]); break;
-        default: mesh_fresh(&m); break;
+        case 0:
+            shake(&m);
+            break;
+        case 1:
+            shake_proxy(&m, &m.proxies[pick(PROXIES)]);
+            break;
+        default:
+            mesh_fresh(&m);
+            break;
         }
         if (pick(24) == 0) {
             mend(&m);

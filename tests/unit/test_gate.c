@@ -1,4 +1,5 @@
-/* The controller: nothing is done on a progress that is not written, one upgrade at a time, nothing after a start before all is heard. */
+/* The controller: nothing is done on a progress that is not written, one upgrade at a time, nothing after a start before
+ * all is heard. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,7 @@ struct fix {
     struct metrics *metrics;
     struct gate *gate;
     struct timer hear;
-    bool silent;          /* agents say nothing */
+    bool silent; /* agents say nothing */
     uint64_t questions;
 };
 
@@ -159,9 +160,16 @@ static void pass(struct fix *f, int64_t ms) {
 }
 
 static void start(struct fix *f) {
-    struct gate_opts o = {.version = "test", .cluster = "Kubernetes", .istio_namespace = "istio-system",
-                          .agent_namespace = "istio-system", .agent_account = "meshgate-agent", .audience = "meshgate",
-                          .identity = "meshgate-1", .reading_period_ms = 10000, .idle_period_ms = 60000, .decide_floor_ms = 200,
+    struct gate_opts o = {.version = "test",
+                          .cluster = "Kubernetes",
+                          .istio_namespace = "istio-system",
+                          .agent_namespace = "istio-system",
+                          .agent_account = "meshgate-agent",
+                          .audience = "meshgate",
+                          .identity = "meshgate-1",
+                          .reading_period_ms = 10000,
+                          .idle_period_ms = 60000,
+                          .decide_floor_ms = 200,
                           .seed = 5};
     f->metrics = metrics_new();
     f->gate = gate_new(&o, &f->filter.kube, f->sched, f->metrics);
@@ -179,8 +187,14 @@ static void stop(struct fix *f) {
 static int setup(void **state) {
     static const struct kube_ops ops = {filter_send, filter_cancel};
     struct fix *f = mem_alloc(sizeof *f);
-    struct world_opts o = {.nodes = 2, .namespaces = 2, .pods = 8, .replicas = 1, .seed = 7, .pod_net = "10.44",
-                           .istiod_net = "10.45", .service_net = "10.46"};
+    struct world_opts o = {.nodes = 2,
+                           .namespaces = 2,
+                           .pods = 8,
+                           .replicas = 1,
+                           .seed = 7,
+                           .pod_net = "10.44",
+                           .istiod_net = "10.45",
+                           .service_net = "10.46"};
     f->clock = vclock_new(INT64_C(1790000000000));
     f->sched = vclock_sched(f->clock);
     f->store = store_new(f->sched);
@@ -208,9 +222,11 @@ static int teardown(void **state) {
 }
 
 static void create(struct fix *f, const char *name, const char *waves) {
-    char *text = mem_printf("{\"apiVersion\":\"meshgate.io/v1alpha1\",\"kind\":\"MeshUpgrade\",\"metadata\":{\"name\":\"%s\"},\"spec\":"
-                            "{\"from\":{\"revision\":\"old\"},\"to\":{\"revision\":\"canary\"},\"waves\":%s,"
-                            "\"policy\":{\"nodeWitness\":\"Optional\"}}}", name, waves);
+    char *text = mem_printf(
+        "{\"apiVersion\":\"meshgate.io/v1alpha1\",\"kind\":\"MeshUpgrade\",\"metadata\":{\"name\":\"%s\"},\"spec\":"
+        "{\"from\":{\"revision\":\"old\"},\"to\":{\"revision\":\"canary\"},\"waves\":%s,"
+        "\"policy\":{\"nodeWitness\":\"Optional\"}}}",
+        name, waves);
     struct err err;
     json_t *o = js_parse(text, strlen(text), 1 << 20, &err);
     assert_non_null(o);
@@ -273,7 +289,9 @@ static void nothing_is_done_unheard(void **state) {
 
 static void after_a_start_nothing_is_done_unheard(void **state) {
     struct fix *f = *state;
-    create(f, "up", "[{\"name\":\"one\",\"namespaces\":{\"names\":[\"app-00\"]},\"soak\":\"1s\"},{\"name\":\"two\",\"soak\":\"1s\"}]");
+    create(
+        f, "up",
+        "[{\"name\":\"one\",\"namespaces\":{\"names\":[\"app-00\"]},\"soak\":\"1s\"},{\"name\":\"two\",\"soak\":\"1s\"}]");
     for (int i = 0; i < 1000 && f->filter.relabels == 0; i++) {
         pass(f, 100);
     }

@@ -198,7 +198,8 @@ static void labels_and_marks(void **state) {
     assert_true(gate_mesh_namespace(f, "app-00")->leftover);
     assert_false(gate_mesh_namespace(f, "app-00")->relabelled_by_us);
     assert_int_equal(gate_mesh_proxy(f, "app-00", "web")->expected, revision(f, "old"));
-    gate_mesh_patch(f, "app-00", "{\"labels\":{\"istio-injection\":null},\"annotations\":{\"meshgate.io/moved-by\":\"up/12345678\"}}");
+    gate_mesh_patch(f, "app-00",
+                    "{\"labels\":{\"istio-injection\":null},\"annotations\":{\"meshgate.io/moved-by\":\"up/12345678\"}}");
     gate_mesh_join(f);
     assert_true(gate_mesh_namespace(f, "app-00")->relabelled);
     assert_true(gate_mesh_namespace(f, "app-00")->relabelled_by_us);
@@ -214,8 +215,8 @@ static void labels_and_marks(void **state) {
 
 static void a_late_namespace_moves_with_the_wave_at_work(void **state) {
     struct gate_mesh *f = *state;
-    f->status = json_pack("{s:{s:i, s:b}, s:[{s:s}, {s:s}]}", "progress", "wave", 1, "started", 1, "waves", "name", "one", "name",
-                          "rest");
+    f->status = json_pack("{s:{s:i, s:b}, s:[{s:s}, {s:s}]}", "progress", "wave", 1, "started", 1, "waves", "name", "one",
+                          "name", "rest");
     gate_mesh_join(f);
     assert_int_equal(join_snapshot(f->join)->progress.wave, 1);
     assert_int_equal(gate_mesh_namespace(f, "app-00")->wave, 1);

@@ -22,13 +22,13 @@ static void camel(const char *upper, char *out) {
 static void names_follow_the_list(void **state) {
     (void)state;
     char want[64];
-#define X(NAME, ...)                                     \
-    camel(#NAME, want);                                  \
+#define X(NAME, ...)    \
+    camel(#NAME, want); \
     assert_string_equal(reason_name(REASON_##NAME), want);
 #include "core/reasons.def"
 #undef X
-#define X(NAME, ...)                                   \
-    camel(#NAME, want);                                \
+#define X(NAME, ...)    \
+    camel(#NAME, want); \
     assert_string_equal(state_name(STATE_##NAME), want);
 #include "core/states.def"
 #undef X
@@ -79,10 +79,8 @@ static void zero_is_the_least_permissive(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_follow_the_list),
-        cmocka_unit_test(every_reason_can_be_read_back),
-        cmocka_unit_test(a_failure_has_a_remedy),
-        cmocka_unit_test(values_outside_the_lists_have_harmless_names),
+        cmocka_unit_test(names_follow_the_list),        cmocka_unit_test(every_reason_can_be_read_back),
+        cmocka_unit_test(a_failure_has_a_remedy),       cmocka_unit_test(values_outside_the_lists_have_harmless_names),
         cmocka_unit_test(zero_is_the_least_permissive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

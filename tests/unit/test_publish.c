@@ -55,8 +55,8 @@ static void assert_text(const json_t *o, const char *key, const char *want) {
 /* The API server takes it as it is: the store enforces the CRD that is deployed. */
 static void assert_accepted(struct gate_mesh *f, const json_t *status) {
     struct err err;
-    json_t *o = json_pack("{s:s, s:s, s:{s:s}, s:O}", "apiVersion", "meshgate.io/v1alpha1", "kind", "MeshUpgrade", "metadata", "name",
-                          "up", "spec", f->spec);
+    json_t *o = json_pack("{s:s, s:s, s:{s:s}, s:O}", "apiVersion", "meshgate.io/v1alpha1", "kind", "MeshUpgrade",
+                          "metadata", "name", "up", "spec", f->spec);
     if (!store_put(f->store, "meshupgrades", o, &err)) {
         fail_msg("%s", err.text);
     }
@@ -117,7 +117,8 @@ static void a_bad_signal_shows_istiods_text(void **state) {
     struct gate_mesh *f = *state;
     gate_mesh_patch(f, "app-00", "{\"labels\":{\"istio.io/rev\":\"canary\",\"istio-injection\":null}}");
     gate_mesh_join(f);
-    char *pod = mem_dup(join_names(f->join)->pods[gate_mesh_proxy(f, "app-00", "web") - join_snapshot(f->join)->proxies]->name);
+    char *pod =
+        mem_dup(join_names(f->join)->pods[gate_mesh_proxy(f, "app-00", "web") - join_snapshot(f->join)->proxies]->name);
     /* as if the canary had injected it */
     struct inv_pod *p;
     for (p = f->inv->pods; strcmp(p->name, pod) != 0; p = p->hh.next) {
@@ -218,7 +219,8 @@ static void counts_alone_are_not_urgent(void **state) {
     json_object_set_new(json_object_get(b, "summary"), "moved", json_integer(3));
     assert_false(publish_same(a, b));
     assert_false(publish_urgent(a, b));
-    json_object_set_new(json_array_get(json_object_get(b, "waves"), 0), "soakStartedAt", json_string("2026-09-21T14:12:20Z"));
+    json_object_set_new(json_array_get(json_object_get(b, "waves"), 0), "soakStartedAt",
+                        json_string("2026-09-21T14:12:20Z"));
     assert_true(publish_urgent(a, b));
     assert_false(publish_same(a, NULL));
     json_decref(a);

@@ -1,4 +1,5 @@
-/* The text of a MeshUpgrade becomes policy, waves and progress; what cannot be followed is refused with the field's name. */
+/* The text of a MeshUpgrade becomes policy, waves and progress; what cannot be followed is refused with the field's name.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,8 @@ static json_t *parse(const char *text) {
 /* spec and status as text; status NULL: none. */
 static bool take(struct fix *f, const char *spec, const char *status, struct upgrade *u, struct err *err) {
     char name[] = "to-canary", uid[] = "0a1b2c3d-4e5f";
-    struct inv_upgrade o = {.name = name, .uid = uid, .generation = 3, .spec = parse(spec), .status = status ? parse(status) : NULL};
+    struct inv_upgrade o = {
+        .name = name, .uid = uid, .generation = 3, .spec = parse(spec), .status = status ? parse(status) : NULL};
     bool ok = upgrade_parse(&o, &f->t.inv, NOW, WALL, u, err);
     json_decref(o.spec);
     json_decref(o.status);
@@ -61,13 +63,15 @@ static void defaults(void **state) {
 
 static void everything_given(void **state) {
     struct upgrade u;
-    assert_true(take(*state,
-                     "{\"from\":{\"revision\":\"default\"},\"to\":{\"revision\":\"nosuch\"},\"move\":\"NamespaceLabel\",\"paused\":true,"
-                     "\"resumeHold\":4,\"approvedWaves\":[\"b\"],\"waves\":[{\"name\":\"a\",\"soak\":\"90s\",\"approval\":\"Manual\","
-                     "\"namespaces\":{\"names\":[\"shop\"]}},{\"name\":\"b\",\"approval\":\"Manual\"}],\"policy\":{\"onFail\":\"Pause\","
-                     "\"nodeWitness\":\"Optional\",\"coveragePercent\":95,\"maxBadProxies\":2,\"maxInFlight\":{\"namespaces\":7},"
-                     "\"evidenceMaxAge\":\"30s\",\"startDwell\":\"2m\",\"absentDwell\":\"45s\",\"ackDwell\":\"20s\",\"conflictDwell\":\"1m\"}}",
-                     NULL, &u, NULL));
+    assert_true(take(
+        *state,
+        "{\"from\":{\"revision\":\"default\"},\"to\":{\"revision\":\"nosuch\"},\"move\":\"NamespaceLabel\",\"paused\":true,"
+        "\"resumeHold\":4,\"approvedWaves\":[\"b\"],\"waves\":[{\"name\":\"a\",\"soak\":\"90s\",\"approval\":\"Manual\","
+        "\"namespaces\":{\"names\":[\"shop\"]}},{\"name\":\"b\",\"approval\":\"Manual\"}],\"policy\":{\"onFail\":\"Pause\","
+        "\"nodeWitness\":\"Optional\",\"coveragePercent\":95,\"maxBadProxies\":2,\"maxInFlight\":{\"namespaces\":7},"
+        "\"evidenceMaxAge\":\"30s\",\"startDwell\":\"2m\",\"absentDwell\":\"45s\",\"ackDwell\":\"20s\",\"conflictDwell\":"
+        "\"1m\"}}",
+        NULL, &u, NULL));
     assert_string_equal(u.from, "old"); /* the tag points there */
     assert_null(u.to);
     assert_true(u.policy.paused);
@@ -104,7 +108,8 @@ static void what_cannot_be_followed_names_its_field(void **state) {
         {"{" REVS ",\"waves\":[{\"name\":\"a\",\"namespaces\":{\"percent\":101}}]}", "spec.waves[0].namespaces.percent"},
         {"{" REVS ",\"waves\":[{\"name\":\"a\",\"namespaces\":{\"percent\":1,\"names\":[]}}]}", "spec.waves[0].namespaces"},
         {"{" REVS ",\"waves\":[{\"name\":\"a\",\"namespaces\":{\"names\":\"x\"}}]}", "spec.waves[0].namespaces.names"},
-        {"{" REVS ",\"waves\":[{\"name\":\"a\",\"namespaces\":{\"selector\":{\"matchExpressions\":[{\"key\":\"a\",\"operator\":\"Near\"}]}}}]}",
+        {"{" REVS ",\"waves\":[{\"name\":\"a\",\"namespaces\":{\"selector\":{\"matchExpressions\":[{\"key\":\"a\","
+                  "\"operator\":\"Near\"}]}}}]}",
          "spec.waves[0].namespaces.selector"},
         {"{" REVS ",\"waves\":[{\"name\":\"a\",\"namespaces\":[]}]}", "spec.waves[0].namespaces"},
         {"{" REVS "," WAVES ",\"move\":\"Teleport\"}", "spec.move"},
@@ -114,7 +119,8 @@ static void what_cannot_be_followed_names_its_field(void **state) {
         {"{" REVS "," WAVES ",\"policy\":{\"coveragePercent\":0}}", "spec.policy.coveragePercent"},
         {"{" REVS "," WAVES ",\"policy\":{\"coveragePercent\":99.5}}", "spec.policy.coveragePercent"},
         {"{" REVS "," WAVES ",\"policy\":{\"maxBadProxies\":-1}}", "spec.policy.maxBadProxies"},
-        {"{" REVS "," WAVES ",\"policy\":{\"maxInFlight\":{\"namespaces\":\"all\"}}}", "spec.policy.maxInFlight.namespaces"},
+        {"{" REVS "," WAVES ",\"policy\":{\"maxInFlight\":{\"namespaces\":\"all\"}}}",
+         "spec.policy.maxInFlight.namespaces"},
         {"{" REVS "," WAVES ",\"policy\":{\"evidenceMaxAge\":\"1y\"}}", "spec.policy.evidenceMaxAge"},
         {"{" REVS "," WAVES ",\"policy\":{\"onFail\":\"Rollback\"}}", "spec.policy.onFail"},
     };
@@ -133,11 +139,12 @@ static void what_cannot_be_followed_names_its_field(void **state) {
 static void progress_is_read_back(void **state) {
     struct upgrade u;
     /* WALL is 2026-09-21T14:13:20Z */
-    assert_true(take(*state, "{" REVS "," WAVES "}",
-                     "{\"progress\":{\"wave\":1,\"started\":true},\"waves\":[{\"name\":\"a\"},{\"name\":\"b\",\"soakStartedAt\":"
-                     "\"2026-09-21T14:12:20Z\",\"startedAt\":\"2026-09-21T14:00:00Z\"},{\"name\":\"c\"}],\"hold\":{\"id\":3,"
-                     "\"active\":true,\"reason\":\"Nack\"},\"startedAt\":\"2026-09-21T13:13:20Z\"}",
-                     &u, NULL));
+    assert_true(
+        take(*state, "{" REVS "," WAVES "}",
+             "{\"progress\":{\"wave\":1,\"started\":true},\"waves\":[{\"name\":\"a\"},{\"name\":\"b\",\"soakStartedAt\":"
+             "\"2026-09-21T14:12:20Z\",\"startedAt\":\"2026-09-21T14:00:00Z\"},{\"name\":\"c\"}],\"hold\":{\"id\":3,"
+             "\"active\":true,\"reason\":\"Nack\"},\"startedAt\":\"2026-09-21T13:13:20Z\"}",
+             &u, NULL));
     assert_false(u.fresh);
     assert_int_equal(u.progress.wave, 1);
     assert_true(u.progress.started);
@@ -151,7 +158,8 @@ static void progress_is_read_back(void **state) {
 
 static int64_t soak_of(struct fix *f, const char *text) {
     struct upgrade u;
-    char *status = mem_printf("{\"progress\":{\"wave\":0,\"started\":true},\"waves\":[{\"name\":\"a\",\"soakStartedAt\":\"%s\"}]}", text);
+    char *status = mem_printf(
+        "{\"progress\":{\"wave\":0,\"started\":true},\"waves\":[{\"name\":\"a\",\"soakStartedAt\":\"%s\"}]}", text);
     assert_true(take(f, "{" REVS "," WAVES "}", status, &u, NULL));
     int64_t at = u.progress.soak_started_ms;
     upgrade_done(&u);
@@ -172,10 +180,13 @@ static void progress_goes_as_far_as_the_names_of_waves(void **state) {
         uint32_t wave;
         bool started;
     } rows[] = {
-        {"{\"progress\":{\"wave\":2,\"started\":true},\"waves\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"c\"}]}", 2, true},
+        {"{\"progress\":{\"wave\":2,\"started\":true},\"waves\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"c\"}]}", 2,
+         true},
         {"{\"progress\":{\"wave\":3},\"waves\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"c\"}]}", 3, false},
-        {"{\"progress\":{\"wave\":2,\"started\":true},\"waves\":[{\"name\":\"a\"},{\"name\":\"x\"},{\"name\":\"c\"}]}", 1, false},
-        {"{\"progress\":{\"wave\":1,\"started\":true},\"waves\":[{\"name\":\"a\"},{\"name\":\"x\"},{\"name\":\"c\"}]}", 1, false},
+        {"{\"progress\":{\"wave\":2,\"started\":true},\"waves\":[{\"name\":\"a\"},{\"name\":\"x\"},{\"name\":\"c\"}]}", 1,
+         false},
+        {"{\"progress\":{\"wave\":1,\"started\":true},\"waves\":[{\"name\":\"a\"},{\"name\":\"x\"},{\"name\":\"c\"}]}", 1,
+         false},
         {"{\"progress\":{\"wave\":2,\"started\":true},\"waves\":[{\"name\":\"b\"},{\"name\":\"a\"}]}", 0, false},
         {"{\"progress\":{\"wave\":9,\"started\":true},\"waves\":[{\"name\":\"a\"}]}", 1, false},
         {"{\"progress\":{\"wave\":-1,\"started\":true},\"waves\":[{\"name\":\"a\"}]}", 0, false},
@@ -206,20 +217,25 @@ static uint32_t wave(struct fix *f, const char *waves, const char *namespace_, c
 }
 
 static void waves_take_namespaces(void **state) {
-    const char *three = "{\"name\":\"a\",\"namespaces\":{\"names\":[\"x\",\"y\"]}},{\"name\":\"b\",\"namespaces\":{\"selector\":"
-                        "{\"matchLabels\":{\"team\":\"blue\"}}}},{\"name\":\"c\",\"namespaces\":{}}";
+    const char *three =
+        "{\"name\":\"a\",\"namespaces\":{\"names\":[\"x\",\"y\"]}},{\"name\":\"b\",\"namespaces\":{\"selector\":"
+        "{\"matchLabels\":{\"team\":\"blue\"}}}},{\"name\":\"c\",\"namespaces\":{}}";
     assert_int_equal(wave(*state, three, "x", NULL), 0);
     assert_int_equal(wave(*state, three, "y", "{\"team\":\"blue\"}"), 0);
     assert_int_equal(wave(*state, three, "z", "{\"team\":\"blue\"}"), 1);
     assert_int_equal(wave(*state, three, "z", "{\"team\":\"red\"}"), 2);
     assert_int_equal(wave(*state, "{\"name\":\"a\",\"namespaces\":{\"names\":[\"x\"]}}", "z", NULL), IDX_NONE);
     /* a name outweighs a share, whatever the order */
-    assert_int_equal(wave(*state, "{\"name\":\"a\",\"namespaces\":{\"percent\":100}},{\"name\":\"b\",\"namespaces\":{\"names\":[\"x\"]}}",
-                          "x", NULL), 1);
+    assert_int_equal(
+        wave(*state,
+             "{\"name\":\"a\",\"namespaces\":{\"percent\":100}},{\"name\":\"b\",\"namespaces\":{\"names\":[\"x\"]}}", "x",
+             NULL),
+        1);
 }
 
 static void percent_is_a_stable_share(void **state) {
-    const char *waves = "{\"name\":\"a\",\"namespaces\":{\"percent\":10}},{\"name\":\"b\",\"namespaces\":{\"percent\":30}},{\"name\":\"c\"}";
+    const char *waves = "{\"name\":\"a\",\"namespaces\":{\"percent\":10}},{\"name\":\"b\",\"namespaces\":{\"percent\":30}},"
+                        "{\"name\":\"c\"}";
     unsigned counts[3] = {0};
     for (int i = 0; i < 2000; i++) {
         char name[32];
@@ -254,7 +270,8 @@ static void concern(void **state) {
     char name[] = "team";
     assert_true(take(f, "{" REVS "," WAVES "}", NULL, &u, NULL));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct inv_namespace ns = {.name = name, .labels = parse(rows[i].labels), .annotations = parse(rows[i].annotations)};
+        struct inv_namespace ns = {
+            .name = name, .labels = parse(rows[i].labels), .annotations = parse(rows[i].annotations)};
         if (upgrade_concerns(&u, &f->t.inv, &ns) != rows[i].concerned) {
             fail_msg("%s %s", rows[i].labels, rows[i].annotations);
         }
