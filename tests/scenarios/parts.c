@@ -9,7 +9,7 @@
 #include "../../lib/base/mem.h"
 
 #define RPC_UNAVAILABLE 14
-#define SLICE 5500       /* bytes of a piece, about what gRPC delivers */
+#define SLICE 5500 /* bytes of a piece, about what gRPC delivers */
 #define KEEPALIVE_MS 30000
 
 struct packet {
@@ -83,7 +83,8 @@ static void question_free(struct io_question *q) {
 }
 
 static void tell(struct io_question *q, enum io_status s, char *body, size_t len) {
-    static const char *const texts[] = {"", "no answer in time", "connection refused", "denied", "404 page not found", "garbled", "busy"};
+    static const char *const texts[] = {
+        "", "no answer in time", "connection refused", "denied", "404 page not found", "garbled", "busy"};
     if (q->kind == REACH) {
         struct io_reach r = {.ok = s == IO_OK, .stage = s == IO_OK ? "ready" : "tcp", .error = texts[s], .rtt_us = 900};
         void (*fn)(void *, const struct io_reach *) = q->reached;
@@ -141,8 +142,8 @@ static struct io_question *question(struct node *n, int kind, const char *id, co
     return q;
 }
 
-static struct io_question *io_ask(void *self, const struct io_target *t, const char *resource, int64_t timeout_ms, io_answer_fn fn,
-                                  void *ctx) {
+static struct io_question *io_ask(void *self, const struct io_target *t, const char *resource, int64_t timeout_ms,
+                                  io_answer_fn fn, void *ctx) {
     struct io_question *q = question(self, ASK, t->id, t->address, resource, timeout_ms, ctx);
     q->fn = fn;
     return q;
@@ -158,8 +159,8 @@ static void io_forget(void *self, const char *id) {
     }
 }
 
-static struct io_question *io_get(void *self, const char *address, uint16_t port, const char *path, int64_t timeout_ms, io_answer_fn fn,
-                                  void *ctx) {
+static struct io_question *io_get(void *self, const char *address, uint16_t port, const char *path, int64_t timeout_ms,
+                                  io_answer_fn fn, void *ctx) {
     struct io_question *q = question(self, GET, "", address, path, timeout_ms, ctx);
     q->port = port;
     q->fn = fn;
@@ -438,7 +439,8 @@ static void start_node(struct parts *p, uint32_t i) {
                            .version = "test",
                            .node_witness = true,
                            .xds_port = 15012,
-                           .stats_port = 15090, .agent_port = 15020,
+                           .stats_port = 15090,
+                           .agent_port = 15020,
                            .health_port = 15021,
                            .seed = p->seed * 7919 + i};
     n->agent = agent_new(&o, &n->io, p->sched, n->metrics);

@@ -12,7 +12,7 @@ struct parts;
 /* Starts the gate and the agents. */
 struct parts *parts_new(struct world *world, struct store *store, struct sched *sched, uint32_t nodes, uint64_t seed);
 void parts_free(struct parts *p);
-/* As SIGKILL would; a new gate starts after a second. false: it is down already. */
+/* As SIGKILL would; a new gate starts after a second. false: it was down already. */
 bool parts_kill_gate(struct parts *p);
 /* After a node went dark or came back. */
 void parts_node_changed(struct parts *p);

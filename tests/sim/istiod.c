@@ -24,8 +24,8 @@ static int64_t wall_ns(struct istiod *i) {
 /* A random (version 4) uuid from the istiod's own sequence. */
 static void add_uuid(struct istiod *i, char *out, size_t cap) {
     uint64_t a = next_random(i), b = next_random(i);
-    snprintf(out, cap, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(a >> 32), (unsigned)(a >> 16) & 0xffff, (unsigned)a & 0xfff,
-             ((unsigned)(b >> 48) & 0x3fff) | 0x8000, (unsigned long long)(b & 0xffffffffffffULL));
+    snprintf(out, cap, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(a >> 32), (unsigned)(a >> 16) & 0xffff,
+             (unsigned)a & 0xfff, ((unsigned)(b >> 48) & 0x3fff) | 0x8000, (unsigned long long)(b & 0xffffffffffffULL));
 }
 
 static void new_push_version(struct istiod *i) {
@@ -149,7 +149,8 @@ static const char *bad_node(struct istiod_conn *c, const char *node_id) {
     bool known = strcmp(part[0], "sidecar") == 0 || strcmp(part[0], "router") == 0 || strcmp(part[0], "waypoint") == 0 ||
                  strcmp(part[0], "ztunnel") == 0;
     if (!known) {
-        snprintf(why, sizeof why, "invalid node type (valid types: [sidecar router waypoint ztunnel]) in the service node \"%.200s\"",
+        snprintf(why, sizeof why,
+                 "invalid node type (valid types: [sidecar router waypoint ztunnel]) in the service node \"%.200s\"",
                  node_id);
     } else if (strlen(part[1]) < 2 || strspn(part[1], "0123456789abcdefABCDEF.:") != strlen(part[1]) ||
                !strpbrk(part[1], ".:")) {
@@ -271,7 +272,8 @@ static void send_now(struct istiod_conn *c, struct istiod_watch *w, struct istio
     count(&i->sent, istiod_short_type(w->type_url), NULL, false);
 }
 
-bool istiod_request(struct istiod_conn *c, const char *type_url, const char *nonce, const char *error, struct istiod_push *out) {
+bool istiod_request(struct istiod_conn *c, const char *type_url, const char *nonce, const char *error,
+                    struct istiod_push *out) {
     struct istiod *i = c->istiod;
     struct istiod_watch *w = watch(c, type_url, error == NULL);
     if (!w) {
@@ -305,8 +307,8 @@ void istiod_watch_silently(struct istiod_conn *c, const char *type_url) {
     watch(c, type_url, true);
 }
 
-static void push(struct istiod *i, const char *only_type, void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p),
-                 void *ctx) {
+static void push(struct istiod *i, const char *only_type,
+                 void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p), void *ctx) {
     for (struct istiod_conn *c = i->conns, *next; c; c = next) {
         next = c->next;
         for (size_t n = 0; n < c->n_watches; n++) {
@@ -320,13 +322,15 @@ static void push(struct istiod *i, const char *only_type, void (*fn)(void *ctx, 
     }
 }
 
-void istiod_push_all(struct istiod *i, void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p), void *ctx) {
+void istiod_push_all(struct istiod *i, void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p),
+                     void *ctx) {
     i->triggers_full++;
     new_push_version(i);
     push(i, NULL, fn, ctx);
 }
 
-void istiod_push_endpoints(struct istiod *i, void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p), void *ctx) {
+void istiod_push_endpoints(struct istiod *i, void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p),
+                           void *ctx) {
     i->triggers_endpoints++;
     push(i, type_endpoint, fn, ctx);
 }

@@ -36,11 +36,14 @@ struct istiod_push {
     const char *type_url;
 };
 /* A request of the proxy: a new watch, an ACK (nonce without error) or a NACK. true: *out is the answer to send at once. */
-bool istiod_request(struct istiod_conn *c, const char *type_url, const char *nonce, const char *error, struct istiod_push *out);
+bool istiod_request(struct istiod_conn *c, const char *type_url, const char *nonce, const char *error,
+                    struct istiod_push *out);
 /* A full push: new version; fn for each connection and type that it watches. fn may call istiod_request. */
-void istiod_push_all(struct istiod *i, void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p), void *ctx);
+void istiod_push_all(struct istiod *i, void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p),
+                     void *ctx);
 /* Endpoints changed and nothing else: the version stands, only EDS goes out. */
-void istiod_push_endpoints(struct istiod *i, void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p), void *ctx);
+void istiod_push_endpoints(struct istiod *i, void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p),
+                           void *ctx);
 /* A type that is subscribed to and for which nothing is there to be sent (NOT_SENT). */
 void istiod_watch_silently(struct istiod_conn *c, const char *type_url);
 /* The user pointer of a connection. */
@@ -48,8 +51,8 @@ void istiod_conn_set(struct istiod_conn *c, void *user);
 void *istiod_conn_get(const struct istiod_conn *c);
 size_t istiod_connections_count(const struct istiod *i);
 
-/* Body of a debug call by resource name ("connections", "syncz", "syncz?namespace=NS", "adsz?proxyID=..." ...), errors as plain
- * text like the real one. asker: own connection of the caller, or NULL. The caller's to free(). */
+/* Body of a debug call by resource name ("connections", "syncz", "syncz?namespace=NS", "adsz?proxyID=..." ...), errors as
+ * plain text like the real one. asker: own connection of the caller, or NULL. The caller's to free(). */
 char *istiod_debug(struct istiod *i, const char *resource, const struct istiod_conn *asker, size_t *len);
 /* Text of /metrics. The caller's to free(). */
 char *istiod_metrics(const struct istiod *i, size_t *len);

@@ -266,7 +266,8 @@ static void add_family(struct buf *b, const char *name, const char *type, const 
     buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void add_counts(struct buf *b, const struct istiod_count *list, const char *name, const char *type, const char *help) {
+static void add_counts(struct buf *b, const struct istiod_count *list, const char *name, const char *type,
+                       const char *help) {
     if (list) {
         add_family(b, name, type, help);
     }
@@ -331,7 +332,8 @@ char *istiod_metrics(const struct istiod *i, size_t *len) {
     buf_printf(&b, "istiod_uptime_seconds %.3f\n", (double)(sched_now(i->sched) - i->started_ms) / 1000);
     add_family(&b, "pilot_info", "gauge", "Pilot version and build information.");
     buf_printf(&b, "pilot_info{version=\"%s-%s-Clean\"} 1\n", i->version, i->version);
-    add_family(&b, "pilot_push_triggers", "counter", "Total number of times a push was triggered, labeled by reason for the push.");
+    add_family(&b, "pilot_push_triggers", "counter",
+               "Total number of times a push was triggered, labeled by reason for the push.");
     buf_printf(&b, "pilot_push_triggers{type=\"endpoint\"} %llu\n", (unsigned long long)i->triggers_endpoints);
     buf_printf(&b, "pilot_push_triggers{type=\"service\"} %llu\n", (unsigned long long)i->triggers_full);
     add_counts(&b, i->rejects, "pilot_total_xds_rejects", "counter",

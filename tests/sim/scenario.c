@@ -111,7 +111,9 @@ static bool read_upgrade(struct reader *r, enum scenario_kind kind, const char *
     }
     step->spec = closed ? js_parse(text.p, text.len, 65536, r->err) : NULL;
     buf_done(&text);
-    return step->spec ? true : closed ? err_wrap(r->err, "line %d: spec of %s", r->line, name) : bad(r, "no line \"}\" ends", name);
+    return step->spec ? true
+           : closed   ? err_wrap(r->err, "line %d: spec of %s", r->line, name)
+                      : bad(r, "no line \"}\" ends", name);
 }
 
 static bool read_on(struct reader *r, const char *rest) {
@@ -169,7 +171,8 @@ static bool read_line(struct reader *r, const char *line) {
 }
 
 bool scenario_parse(const char *text, struct scenario *out, struct err *err) {
-    *out = (struct scenario){.runs_virtual = true, .runs_demo = true, .nodes = 4, .namespaces = 8, .pods = 40, .replicas = 2};
+    *out =
+        (struct scenario){.runs_virtual = true, .runs_demo = true, .nodes = 4, .namespaces = 8, .pods = 40, .replicas = 2};
     struct reader r = {.at = text, .s = out, .err = err};
     bool ok = true;
     char *line;

@@ -40,9 +40,9 @@ struct scenario_before;
 struct scenario_before *scenario_before(struct store *s);
 void scenario_before_free(struct scenario_before *b);
 
-/* 1 true, 0 false, -1 not understood (*err). upgrade: name of the MeshUpgrade, NULL: none yet. why may be NULL; else what was
- * seen instead. */
-int scenario_check(struct store *s, const struct scenario_before *b, const char *upgrade, const char *condition, struct buf *why,
-                   struct err *err);
+/* 1 true, 0 false, -1 not understood (*err). upgrade: name of the MeshUpgrade, NULL: none yet. why may be NULL; else what
+ * was seen instead. */
+int scenario_check(struct store *s, const struct scenario_before *b, const char *upgrade, const char *condition,
+                   struct buf *why, struct err *err);
 /* Does wave number w of the spec take this namespace (and no earlier one)? Percent: unknown, false. */
 bool scenario_wave_takes(const struct scenario_before *b, const json_t *spec, size_t w, const char *ns);

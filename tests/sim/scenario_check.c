@@ -120,7 +120,8 @@ static int check_text(struct check *c) {
 }
 
 static int check_moved(struct check *c) {
-    int64_t moved = js_int(c->cr, 0, "status", "summary", "moved", NULL), all = js_int(c->cr, 0, "status", "summary", "expected", NULL);
+    int64_t moved = js_int(c->cr, 0, "status", "summary", "moved", NULL),
+            all = js_int(c->cr, 0, "status", "summary", "expected", NULL);
     int percent = atoi(c->words[1]);
     if (all > 0 && moved * 100 >= all * percent) {
         return 1;
@@ -172,7 +173,8 @@ static void judge_restarts(void *ctx, const json_t *o) {
     if (n > (moved ? 2 : 1)) {
         x->fine = false;
         if (x->c->why) {
-            buf_printf(x->c->why, "%s/%s/%s has had %d templates%s; ", ns, x->kind, name, n, moved ? "" : " and was not to move");
+            buf_printf(x->c->why, "%s/%s/%s has had %d templates%s; ", ns, x->kind, name, n,
+                       moved ? "" : " and was not to move");
         }
     }
 }
@@ -252,7 +254,8 @@ static void judge_workload(void *ctx, const json_t *o) {
 static int check_untouched(struct check *c) {
     struct touching x = {.c = c, .spec = js_at(c->cr, "spec", NULL), .fine = true};
     const json_t *waves = json_object_get(x.spec, "waves");
-    while (x.wave < json_array_size(waves) && strcmp(js_text(json_array_get(waves, x.wave), "name", NULL), c->words[1]) != 0) {
+    while (x.wave < json_array_size(waves) &&
+           strcmp(js_text(json_array_get(waves, x.wave), "name", NULL), c->words[1]) != 0) {
         x.wave++;
     }
     if (x.wave == json_array_size(waves)) {
@@ -284,11 +287,16 @@ static const struct {
     const char *third; /* word that must stand at index 2, NULL any */
     int (*fn)(struct check *c);
 } conditions[] = {
-    {"phase", 2, 2, NULL, check_phase},        {"verdict", 2, 2, NULL, check_phase},
-    {"wave", 4, 4, "state", check_wave},       {"reason", 2, 4, "about", check_reason},
-    {"noreason", 2, 4, "about", check_reason}, {"text", 2, 2, NULL, check_text},
-    {"moved", 2, 2, NULL, check_moved},        {"untouched", 2, 2, NULL, check_untouched},
-    {"restarted-once", 1, 1, NULL, check_restarted}, {"label", 3, 3, NULL, check_label},
+    {"phase", 2, 2, NULL, check_phase},
+    {"verdict", 2, 2, NULL, check_phase},
+    {"wave", 4, 4, "state", check_wave},
+    {"reason", 2, 4, "about", check_reason},
+    {"noreason", 2, 4, "about", check_reason},
+    {"text", 2, 2, NULL, check_text},
+    {"moved", 2, 2, NULL, check_moved},
+    {"untouched", 2, 2, NULL, check_untouched},
+    {"restarted-once", 1, 1, NULL, check_restarted},
+    {"label", 3, 3, NULL, check_label},
     {"nolabel", 3, 3, NULL, check_label},
 };
 
@@ -298,7 +306,7 @@ static int check_one(struct check *c) {
             continue;
         }
         bool form = c->n >= conditions[i].words && c->n <= conditions[i].most &&
-               (!conditions[i].third || c->n == 2 || (c->n == 4 && strcmp(c->words[2], conditions[i].third) == 0));
+                    (!conditions[i].third || c->n == 2 || (c->n == 4 && strcmp(c->words[2], conditions[i].third) == 0));
         if (!form) {
             err_set(c->err, ERR_INVALID, "condition %s has another form, see README.md", c->words[0]);
             return -1;
@@ -328,8 +336,8 @@ static size_t split(char *text, char **words, size_t max) {
     return n;
 }
 
-int scenario_check(struct store *s, const struct scenario_before *b, const char *upgrade, const char *condition, struct buf *why,
-                   struct err *err) {
+int scenario_check(struct store *s, const struct scenario_before *b, const char *upgrade, const char *condition,
+                   struct buf *why, struct err *err) {
     char *text = mem_dup(condition), *all[96];
     size_t n = split(text, all, 96), from = n && strcmp(all[0], "all") == 0 ? 1 : 0;
     struct check c = {.store = s, .before = b, .why = why, .err = err};

@@ -1,7 +1,7 @@
 /*
- * The embedded mesh: nodes, controllers that roll pods, an injector, istiods with what they would answer, proxies that connect,
- * acknowledge, reject, go stale; scripted faults. Deterministic: same seed, same history. Runs on any struct sched.
- * It knows the truth of the mesh, which tests use as oracle.
+ * The embedded mesh: nodes, controllers that roll pods, an injector, istiods with what they would answer, proxies that
+ * connect, acknowledge, reject, go stale; scripted faults. Deterministic: same seed, same history. Runs on any struct
+ * sched. It knows the truth of the mesh, which tests use as oracle.
  */
 #pragma once
 
@@ -18,8 +18,8 @@ struct world_opts {
     const char *service_net; /* of Service IPs: "127.46" */
 };
 
-/* Borrows store and sched. Creates all objects of the mesh in the store (nodes, namespaces, Services, EndpointSlices, webhooks,
- * istiod Deployments and pods, workloads, pods). */
+/* Borrows store and sched. Creates all objects of the mesh in the store (nodes, namespaces, Services, EndpointSlices,
+ * webhooks, istiod Deployments and pods, workloads, pods). */
 struct world *world_new(const struct world_opts *opts, struct store *store, struct sched *sched);
 void world_free(struct world *w);
 

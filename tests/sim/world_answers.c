@@ -82,35 +82,49 @@ static struct sim_pod *pod_by_ip(const struct world *w, const char *ip) {
     return n < w->ips ? w->by_ip[n] : NULL;
 }
 
+static void agent_stats(const struct sim_pod *p, struct buf *b) {
+    const struct sim_proxy *x = &p->proxy;
+    buf_printf(
+        b, "# TYPE istio_agent_cert_expiry_seconds gauge\nistio_agent_cert_expiry_seconds{resource_name=\"default\"} %d\n",
+        (int)(86400 - sched_now(p->w->sched) / 1000 % 43200));
+    if (x->ended_in_order || x->ended_by_error) {
+        buf_str(b, "# TYPE istio_agent_istiod_connection_terminations counter\n");
+    }
+    if (x->ended_in_order) {
+        buf_printf(b, "istio_agent_istiod_connection_terminations{type=\"cancelled\"} %llu\n",
+                   (unsigned long long)x->ended_in_order);
+    }
+    if (x->ended_by_error) {
+        buf_printf(b, "istio_agent_istiod_connection_terminations{type=\"error\"} %llu\n",
+                   (unsigned long long)x->ended_by_error);
+    }
+}
+
 static void stats(const struct sim_pod *p, bool agent, bool texts, struct buf *b) {
     const struct sim_proxy *x = &p->proxy;
     if (agent) {
-        buf_printf(b, "# TYPE istio_agent_cert_expiry_seconds gauge\nistio_agent_cert_expiry_seconds{resource_name=\"default\"} %d\n",
-                   (int)(86400 - sched_now(p->w->sched) / 1000 % 43200));
-        if (x->ended_in_order || x->ended_by_error) {
-            buf_str(b, "# TYPE istio_agent_istiod_connection_terminations counter\n");
-        }
-        if (x->ended_in_order) {
-            buf_printf(b, "istio_agent_istiod_connection_terminations{type=\"cancelled\"} %llu\n",
-                       (unsigned long long)x->ended_in_order);
-        }
-        if (x->ended_by_error) {
-            buf_printf(b, "istio_agent_istiod_connection_terminations{type=\"error\"} %llu\n", (unsigned long long)x->ended_by_error);
-        }
+        agent_stats(p, b);
     }
-    buf_printf(b, "# TYPE envoy_cluster_upstream_cx_active gauge\nenvoy_cluster_upstream_cx_active{cluster_name=\"xds-grpc\"} %d\n",
-               x->conn != NULL || x->dials);
-    buf_printf(b, "# TYPE envoy_cluster_manager_cds_update_rejected counter\nenvoy_cluster_manager_cds_update_rejected{} %llu\n",
-               (unsigned long long)x->cds_rejected);
-    buf_printf(b, "# TYPE envoy_listener_manager_lds_update_rejected counter\nenvoy_listener_manager_lds_update_rejected{} %llu\n",
-               (unsigned long long)x->lds_rejected);
+    buf_printf(
+        b,
+        "# TYPE envoy_cluster_upstream_cx_active gauge\nenvoy_cluster_upstream_cx_active{cluster_name=\"xds-grpc\"} %d\n",
+        x->conn != NULL || x->dials);
+    buf_printf(
+        b, "# TYPE envoy_cluster_manager_cds_update_rejected counter\nenvoy_cluster_manager_cds_update_rejected{} %llu\n",
+        (unsigned long long)x->cds_rejected);
+    buf_printf(
+        b, "# TYPE envoy_listener_manager_lds_update_rejected counter\nenvoy_listener_manager_lds_update_rejected{} %llu\n",
+        (unsigned long long)x->lds_rejected);
     if (texts && *x->cds_version) {
-        buf_printf(b, "# TYPE envoy_cluster_manager_cds_version_text gauge\nenvoy_cluster_manager_cds_version_text{text_value=\"%s\"} 0\n",
+        buf_printf(b,
+                   "# TYPE envoy_cluster_manager_cds_version_text "
+                   "gauge\nenvoy_cluster_manager_cds_version_text{text_value=\"%s\"} 0\n",
                    x->cds_version);
     }
     if (texts && *x->lds_version) {
         buf_printf(b,
-                   "# TYPE envoy_listener_manager_lds_version_text gauge\nenvoy_listener_manager_lds_version_text{text_value=\"%s\"} 0\n",
+                   "# TYPE envoy_listener_manager_lds_version_text "
+                   "gauge\nenvoy_listener_manager_lds_version_text{text_value=\"%s\"} 0\n",
                    x->lds_version);
     }
     buf_printf(b, "# TYPE istio_build gauge\nistio_build{component=\"proxy\",tag=\"%s\"} 1\n", p->w->revs[x->rev].version);

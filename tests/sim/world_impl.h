@@ -42,10 +42,10 @@ struct sim_node {
 
 /* A pod's sidecar: pilot-agent and Envoy together. */
 struct sim_proxy {
-    int rev;              /* that injected it, -1: none */
+    int rev; /* that injected it, -1: none */
     struct sim_istiod *at;
     struct istiod_conn *conn;
-    bool dials;           /* a TCP connection stands, served or not */
+    bool dials; /* a TCP connection stands, served or not */
     uint16_t port;
     uint32_t attempt, fresh_until_conns;
     struct {
@@ -54,7 +54,7 @@ struct sim_proxy {
     } pending[XDS_KINDS];
     char cds_version[40], lds_version[40];
     uint64_t cds_rejected, lds_rejected, ended_by_error, ended_in_order;
-    bool served;          /* 15021 */
+    bool served; /* 15021 */
     struct timer life, answer;
 };
 
@@ -64,7 +64,7 @@ struct sim_set {
     char *name, *uid, *hash;
     json_t *template;
     uint32_t number, want;
-    char *failed;         /* admission's refusal, NULL none */
+    char *failed; /* admission's refusal, NULL none */
     uint32_t failures;
     int64_t retry_ms;
     struct sim_set *prev, *next;
@@ -77,10 +77,10 @@ struct sim_workload {
     enum sim_kind kind;
     char *key, *ns, *name, *uid;
     struct sim_pod *pods;
-    struct sim_set *sets;  /* oldest first */
+    struct sim_set *sets;    /* oldest first */
     struct sim_set *current; /* StatefulSet: revision that all pods had last */
     uint32_t templates;
-    int64_t generation;    /* for which newest is right */
+    int64_t generation; /* for which newest is right */
     struct sim_set *newest;
     struct timer sync;
     int64_t progress_ms;
@@ -96,11 +96,11 @@ struct sim_pod {
     struct sim_workload *workload; /* NULL: bare */
     struct sim_set *set;
     struct sim_node *node;
-    uint32_t ip;           /* number in the pod net, 0 none */
+    uint32_t ip; /* number in the pod net, 0 none */
     char ip_text[16];
     enum sim_phase phase;
     bool ready, deleting, withheld;
-    int64_t born;          /* order of creation */
+    int64_t born; /* order of creation */
     struct timer step;
     struct sim_proxy proxy;
     struct sim_pod *prev, *next;           /* of the workload */
@@ -152,6 +152,10 @@ void world_text_id(struct world *w, size_t n, char *out); /* n characters and NU
 bool world_admit(struct world *w, json_t *pod, struct err *err);
 void world_config_changed(struct world *w, bool full);
 
+/* world_actions.c */
+void world_forget_rejection(struct world *w, struct sim_rejection *r);
+void world_forget_withheld(struct world *w, const char *prefix); /* NULL: all */
+
 /* world_objects.c */
 void world_build(struct world *w);
 json_t *world_time(struct world *w);
@@ -174,7 +178,16 @@ void world_pod_served(struct sim_pod *p);
 bool world_pod_create(struct world *w, json_t *pod, struct sim_workload *x, struct sim_set *set, struct sim_node *node,
                       struct err *err);
 
-/* world_roll.c: sets of templates, Deployments */
+/* world_templates.c */
+/* The set of the template as it is now; made when make is true. */
+struct sim_set *world_newest_set(struct sim_workload *x, const json_t *o, bool make);
+/* Create or delete pods until the set has as many as it wants. */
+void world_size_set(struct sim_set *s);
+/* name NULL: with a tail of its own. false: refused, or too early after a refusal. */
+bool world_set_create_pod(struct sim_set *s, const char *name, struct sim_node *node);
+
+/* world_roll.c: workloads, Deployments */
+const char *world_kind_name(enum sim_kind kind);
 struct sim_workload *world_workload(struct world *w, enum sim_kind kind, const char *ns, const char *name);
 void world_workload_seen(struct world *w, const char *resource, const char *event, const json_t *o);
 void world_workload_touch(struct sim_workload *x);
@@ -182,9 +195,8 @@ void world_workload_sync(struct sim_workload *x);
 void world_workload_free(struct sim_workload *x);
 const char *world_resource(enum sim_kind kind);
 uint32_t world_count(const struct sim_workload *x, const struct sim_set *set, bool ready_only);
-bool world_set_create_pod(struct sim_set *s, const char *name, struct sim_node *node);
-json_t *world_condition(struct sim_workload *x, const json_t *before, const char *type, const char *status, const char *reason,
-                        const char *message);
+json_t *world_condition(struct sim_workload *x, const json_t *before, const char *type, const char *status,
+                        const char *reason, const char *message);
 void world_write_status(struct sim_workload *x, const json_t *o, json_t *status);
 void world_sync_deployment(struct sim_workload *x, const json_t *o);
 

@@ -35,20 +35,22 @@ static void take_ip(struct sim_pod *p) {
 }
 
 static json_t *condition(struct world *w, const char *type, bool yes) {
-    return json_pack("{s:n,s:o,s:s,s:s}", "lastProbeTime", "lastTransitionTime", world_time(w), "status", yes ? "True" : "False",
-                     "type", type);
+    return json_pack("{s:n,s:o,s:s,s:s}", "lastProbeTime", "lastTransitionTime", world_time(w), "status",
+                     yes ? "True" : "False", "type", type);
 }
 
 static json_t *pod_status(struct sim_pod *p, const json_t *o) {
     struct world *w = p->w;
-    const char *app = js_text(json_array_get(js_at(o, "spec", NULL) ? json_object_get(js_at(o, "spec", NULL), "containers") : NULL, 0),
-                              "name", NULL);
+    const char *app =
+        js_text(json_array_get(js_at(o, "spec", NULL) ? json_object_get(js_at(o, "spec", NULL), "containers") : NULL, 0),
+                "name", NULL);
     bool main_ready = p->phase == SIM_RUNNING;
-    json_t *status = json_pack("{s:s,s:[o,o,o,o],s:s,s:s,s:[{s:s}],s:o,s:[{s:s,s:b,s:i,s:{s:{s:o}}}]}", "phase", "Running",
-                               "conditions", condition(w, "Initialized", true), condition(w, "Ready", p->ready),
-                               condition(w, "ContainersReady", p->ready), condition(w, "PodScheduled", true), "hostIP", p->node->ip,
-                               "podIP", p->ip_text, "podIPs", "ip", p->ip_text, "startTime", world_time(w), "containerStatuses",
-                               "name", app, "ready", main_ready, "restartCount", 0, "state", "running", "startedAt", world_time(w));
+    json_t *status =
+        json_pack("{s:s,s:[o,o,o,o],s:s,s:s,s:[{s:s}],s:o,s:[{s:s,s:b,s:i,s:{s:{s:o}}}]}", "phase", "Running", "conditions",
+                  condition(w, "Initialized", true), condition(w, "Ready", p->ready),
+                  condition(w, "ContainersReady", p->ready), condition(w, "PodScheduled", true), "hostIP", p->node->ip,
+                  "podIP", p->ip_text, "podIPs", "ip", p->ip_text, "startTime", world_time(w), "containerStatuses", "name",
+                  app, "ready", main_ready, "restartCount", 0, "state", "running", "startedAt", world_time(w));
     if (p->proxy.rev >= 0) {
         json_object_set_new(status, "initContainerStatuses",
                             json_pack("[{s:s,s:b,s:i,s:b,s:{s:{s:o}}}]", "name", "istio-proxy", "ready", p->proxy.served,
@@ -254,7 +256,8 @@ bool world_pod_create(struct world *w, json_t *pod, struct sim_workload *x, stru
         json_decref(pod);
         return false;
     }
-    char *ns = mem_dup(js_text(pod, "metadata", "namespace", NULL)), *name = mem_dup(js_text(pod, "metadata", "name", NULL));
+    char *ns = mem_dup(js_text(pod, "metadata", "namespace", NULL)),
+         *name = mem_dup(js_text(pod, "metadata", "name", NULL));
     w->for_workload = x;
     w->for_set = set;
     w->for_node = node;

@@ -15,9 +15,9 @@ static const char *const type_urls[XDS_KINDS] = {
     "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
 };
 
-static const char default_rejection[] =
-    "Error adding/updating listener(s) virtualInbound: Didn't find a registered implementation for 'istio.alpn' with type URL: "
-    "'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig'\n";
+static const char default_rejection[] = "Error adding/updating listener(s) virtualInbound: Didn't find a registered "
+                                        "implementation for 'istio.alpn' with type URL: "
+                                        "'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig'\n";
 
 static void dial(void *ctx);
 
@@ -333,7 +333,8 @@ bool world_istiod_fault(struct sim_istiod *i, const char *what, struct err *err)
         start(i);
         probe_in(i, 2000);
     } else {
-        return err_set(err, ERR_INVALID, "istiod %s: \"%s\" is none of freeze thaw kill start, or makes no sense now", i->name, what);
+        return err_set(err, ERR_INVALID, "istiod %s: \"%s\" is none of freeze thaw kill start, or makes no sense now",
+                       i->name, what);
     }
     world_note(i->w, what, i->name);
     return true;

@@ -23,10 +23,10 @@ static void statefulset_status(struct sim_workload *x, const json_t *o, uint32_t
         x->current = newest;
     }
     json_t *status = json_pack("{s:I,s:i,s:i,s:i,s:i,s:i,s:s,s:s,s:i}", "observedGeneration",
-                               (json_int_t)js_int(o, 1, "metadata", "generation", NULL), "replicas", (int)pods, "readyReplicas",
-                               (int)ready, "availableReplicas", (int)ready, "updatedReplicas", (int)updated, "currentReplicas",
-                               (int)world_count(x, x->current, false), "currentRevision", x->current->name, "updateRevision",
-                               newest->name, "collisionCount", 0);
+                               (json_int_t)js_int(o, 1, "metadata", "generation", NULL), "replicas", (int)pods,
+                               "readyReplicas", (int)ready, "availableReplicas", (int)ready, "updatedReplicas",
+                               (int)updated, "currentReplicas", (int)world_count(x, x->current, false), "currentRevision",
+                               x->current->name, "updateRevision", newest->name, "collisionCount", 0);
     world_write_status(x, o, status);
 }
 
@@ -72,7 +72,8 @@ static bool eligible(const json_t *o, const struct sim_node *node) {
     if (!terms) {
         return true;
     }
-    json_t *names = json_object_get(json_array_get(json_object_get(json_array_get(terms, 0), "matchExpressions"), 0), "values");
+    json_t *names =
+        json_object_get(json_array_get(json_object_get(json_array_get(terms, 0), "matchExpressions"), 0), "values");
     size_t i;
     json_t *name;
     json_array_foreach(names, i, name) {
@@ -102,9 +103,10 @@ static struct on_node look(struct sim_workload *x, const struct sim_node *node) 
 
 static void daemonset_status(struct sim_workload *x, const json_t *o, uint32_t desired, uint32_t scheduled) {
     uint32_t ready = world_count(x, NULL, true), updated = world_count(x, x->newest, false);
-    json_t *status = json_pack("{s:I,s:i,s:i,s:i,s:i}", "observedGeneration",
-                               (json_int_t)js_int(o, 1, "metadata", "generation", NULL), "desiredNumberScheduled", (int)desired,
-                               "currentNumberScheduled", (int)scheduled, "numberMisscheduled", 0, "numberReady", (int)ready);
+    json_t *status =
+        json_pack("{s:I,s:i,s:i,s:i,s:i}", "observedGeneration", (json_int_t)js_int(o, 1, "metadata", "generation", NULL),
+                  "desiredNumberScheduled", (int)desired, "currentNumberScheduled", (int)scheduled, "numberMisscheduled", 0,
+                  "numberReady", (int)ready);
     if (updated) {
         json_object_set_new(status, "updatedNumberScheduled", json_integer(updated));
     }

@@ -98,11 +98,16 @@ static void put(struct store *s, const char *resource, const char *text) {
 
 static void put_upgrade(struct store *s) {
     put(s, "meshupgrades",
-        "{\"apiVersion\":\"meshgate.io/v1alpha1\",\"kind\":\"MeshUpgrade\",\"metadata\":{\"name\":\"u\"},\"spec\":{\"from\":{"
-        "\"revision\":\"old\"},\"to\":{\"revision\":\"canary\"},\"waves\":[{\"name\":\"a\",\"namespaces\":{\"names\":[\"n1\"]}},"
-        "{\"name\":\"rest\"}]},\"status\":{\"phase\":\"Paused\",\"verdict\":\"Fail\",\"summary\":{\"expected\":10,\"moved\":6},"
-        "\"waves\":[{\"name\":\"a\",\"state\":\"Moving\"},{\"name\":\"rest\",\"state\":\"Pending\"}],\"reasons\":[{\"reason\":"
-        "\"Nack\",\"count\":2,\"sentence\":\"rejects its configuration\",\"remedy\":\"read the text\",\"objects\":[{\"name\":"
+        "{\"apiVersion\":\"meshgate.io/"
+        "v1alpha1\",\"kind\":\"MeshUpgrade\",\"metadata\":{\"name\":\"u\"},\"spec\":{\"from\":{"
+        "\"revision\":\"old\"},\"to\":{\"revision\":\"canary\"},\"waves\":[{\"name\":\"a\",\"namespaces\":{\"names\":["
+        "\"n1\"]}},"
+        "{\"name\":\"rest\"}]},\"status\":{\"phase\":\"Paused\",\"verdict\":\"Fail\",\"summary\":{\"expected\":10,"
+        "\"moved\":6},"
+        "\"waves\":[{\"name\":\"a\",\"state\":\"Moving\"},{\"name\":\"rest\",\"state\":\"Pending\"}],\"reasons\":[{"
+        "\"reason\":"
+        "\"Nack\",\"count\":2,\"sentence\":\"rejects its configuration\",\"remedy\":\"read the "
+        "text\",\"objects\":[{\"name\":"
         "\"n1/web-1\",\"message\":\"no such filter\"}]}]}}");
 }
 
@@ -111,33 +116,53 @@ static void put_workload(struct store *s, const char *ns, int templates) {
                           "namespace", ns);
     assert_true(store_put(s, "deployments", o, NULL));
     for (int i = 0; i < templates; i++) {
-        o = json_pack("{s:s,s:s,s:{s:o,s:s,s:[{s:s,s:s,s:s,s:s}]}}", "apiVersion", "apps/v1", "kind", "ReplicaSet", "metadata", "name",
-                      json_sprintf("web-%d", i), "namespace", ns, "ownerReferences", "apiVersion", "apps/v1", "kind", "Deployment",
-                      "name", "web", "uid", "u");
+        o = json_pack("{s:s,s:s,s:{s:o,s:s,s:[{s:s,s:s,s:s,s:s}]}}", "apiVersion", "apps/v1", "kind", "ReplicaSet",
+                      "metadata", "name", json_sprintf("web-%d", i), "namespace", ns, "ownerReferences", "apiVersion",
+                      "apps/v1", "kind", "Deployment", "name", "web", "uid", "u");
         assert_true(store_put(s, "replicasets", o, NULL));
     }
 }
 
 static void put_namespace(struct store *s, const char *name, const char *key, const char *value) {
-    json_t *o = json_pack("{s:s,s:s,s:{s:s,s:{s:s}}}", "apiVersion", "v1", "kind", "Namespace", "metadata", "name", name, "labels",
-                          key, value);
+    json_t *o = json_pack("{s:s,s:s,s:{s:s,s:{s:s}}}", "apiVersion", "v1", "kind", "Namespace", "metadata", "name", name,
+                          "labels", key, value);
     assert_true(store_put(s, "namespaces", o, NULL));
 }
 
+static const struct {
+    const char *condition;
+    int want;
+} judged[] = {
+    {"phase Paused", 1},
+    {"phase Moving", 0},
+    {"verdict Fail", 1},
+    {"wave a state Moving", 1},
+    {"wave rest state Moving", 0},
+    {"wave x state Moving", 0},
+    {"reason Nack", 1},
+    {"reason Nack about n1", 1},
+    {"reason Nack about n2", 0},
+    {"noreason Nack", 0},
+    {"noreason BarePod", 1},
+    {"noreason Nack about n2", 1},
+    {"text \"such filter\"", 1},
+    {"text \"read the text\"", 1},
+    {"text \"nothing\"", 0},
+    {"moved 60%", 1},
+    {"moved 61%", 0},
+    {"untouched a", 0},
+    {"untouched rest", 1},
+    {"label n1 istio.io/rev=canary", 1},
+    {"label n1 istio.io/rev=old", 0},
+    {"nolabel n1 istio-injection", 1},
+    {"nolabel n2 istio.io/rev", 0},
+    {"restarted-once", 1},
+    {"all phase Paused and verdict Fail and moved 50%", 1},
+    {"all phase Paused and verdict Pass", 0},
+};
+
 static void conditions_over_a_cluster(void **state) {
     (void)state;
-    static const struct {
-        const char *condition;
-        int want;
-    } cases[] = {
-        {"phase Paused", 1}, {"phase Moving", 0}, {"verdict Fail", 1}, {"wave a state Moving", 1}, {"wave rest state Moving", 0},
-        {"wave x state Moving", 0}, {"reason Nack", 1}, {"reason Nack about n1", 1}, {"reason Nack about n2", 0},
-        {"noreason Nack", 0}, {"noreason BarePod", 1}, {"noreason Nack about n2", 1}, {"text \"such filter\"", 1},
-        {"text \"read the text\"", 1}, {"text \"nothing\"", 0}, {"moved 60%", 1}, {"moved 61%", 0}, {"untouched a", 0},
-        {"untouched rest", 1}, {"label n1 istio.io/rev=canary", 1}, {"label n1 istio.io/rev=old", 0},
-        {"nolabel n1 istio-injection", 1}, {"nolabel n2 istio.io/rev", 0}, {"restarted-once", 1},
-        {"all phase Paused and verdict Fail and moved 50%", 1}, {"all phase Paused and verdict Pass", 0},
-    };
     struct vclock *clock = vclock_new(1000);
     struct store *s = store_new(vclock_sched(clock));
     put_namespace(s, "n1", "istio-injection", "enabled");
@@ -148,10 +173,10 @@ static void conditions_over_a_cluster(void **state) {
     put_workload(s, "n2", 1);
     put_upgrade(s);
     struct err err;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        int got = scenario_check(s, before, "u", cases[i].condition, NULL, &err);
-        if (got != cases[i].want) {
-            fail_msg("\"%s\" is %d, not %d", cases[i].condition, got, cases[i].want);
+    for (size_t i = 0; i < sizeof judged / sizeof *judged; i++) {
+        int got = scenario_check(s, before, "u", judged[i].condition, NULL, &err);
+        if (got != judged[i].want) {
+            fail_msg("\"%s\" is %d, not %d", judged[i].condition, got, judged[i].want);
         }
     }
     struct buf why;

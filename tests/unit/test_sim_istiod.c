@@ -82,7 +82,8 @@ static void shape(const json_t *o, char *out, size_t cap) {
         if (json_is_object(v)) {
             shape(v, out, cap);
         } else if (strcmp(key, "sentTime") == 0) {
-            strncat(out, strncmp(json_string_value(v), "0001-01-01T00:00:00Z", 20) == 0 ? "=never" : "=time", cap - strlen(out) - 1);
+            strncat(out, strncmp(json_string_value(v), "0001-01-01T00:00:00Z", 20) == 0 ? "=never" : "=time",
+                    cap - strlen(out) - 1);
         }
         strncat(out, " ", cap - strlen(out) - 1);
     }

@@ -142,7 +142,8 @@ static void stands_attached_and_in_sync(void **state) {
     assert_int_equal(number("deployments", "app-05", "web", "readyReplicas"), 5);
     assert_int_equal(number("statefulsets", "app-05", "db", "readyReplicas"), 5);
     assert_int_equal(number("daemonsets", "app-08", "log", "numberReady"), 2);
-    assert_string_equal(js_text(get("namespaces", NULL, "app-02"), "metadata", "labels", "istio-injection", NULL), "enabled");
+    assert_string_equal(js_text(get("namespaces", NULL, "app-02"), "metadata", "labels", "istio-injection", NULL),
+                        "enabled");
     assert_string_equal(js_text(get("namespaces", NULL, "app-03"), "metadata", "labels", "istio.io/rev", NULL), "old");
     pass(40 * 60000); /* streams recycle, nothing else */
     t = truth();
@@ -158,8 +159,9 @@ static void pods_look_like_recorded_ones(void **state) {
     json_t *status = json_loads(js_text(o, "metadata", "annotations", "sidecar.istio.io/status", NULL), 0, NULL);
     assert_string_equal(js_text(status, "revision", NULL), "old");
     json_decref(status);
-    assert_string_equal(js_text(json_array_get(json_object_get(js_at(o, "metadata", NULL), "ownerReferences"), 0), "kind", NULL),
-                        "ReplicaSet");
+    assert_string_equal(
+        js_text(json_array_get(json_object_get(js_at(o, "metadata", NULL), "ownerReferences"), 0), "kind", NULL),
+        "ReplicaSet");
     json_t *proxy = json_array_get(json_object_get(js_at(o, "spec", NULL), "initContainers"), 1);
     assert_string_equal(js_text(proxy, "name", NULL), "istio-proxy");
     assert_string_equal(js_text(proxy, "image", NULL), "registry.local/istio/proxyv2:1.29.6");
@@ -247,7 +249,7 @@ static void withheld_acknowledgement(void **state) {
     act("withhold app-01/web-");
     pass(1000);
     assert_int_equal(truth().not_in_sync, 0); /* nothing was sent yet */
-    act("nack app-02"); /* a change of configuration: everybody gets a push */
+    act("nack app-02");                       /* a change of configuration: everybody gets a push */
     pass(1000);
     assert_int_equal(truth().not_in_sync, 10);
     act("release app-01/web-");

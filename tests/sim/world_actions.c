@@ -1,0 +1,276 @@
+/* Actions of the scenario language that concern the mesh. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "world_impl.h"
+
+void world_forget_withheld(struct world *w, const char *prefix) {
+    for (struct sim_withheld **at = &w->withheld; *at;) {
+        struct sim_withheld *x = *at;
+        if (!prefix || strcmp(x->prefix, prefix) == 0) {
+            *at = x->next;
+            free(x->prefix);
+            free(x);
+        } else {
+            at = &x->next;
+        }
+    }
+}
+
+void world_forget_rejection(struct world *w, struct sim_rejection *r) {
+    HASH_DEL(w->rejections, r);
+    free(r->ns);
+    free(r->text);
+    free(r);
+}
+
+struct words {
+    char text[512];
+    char *at[8];
+    size_t n;
+    const char *rest[8]; /* the action from this word on, as it was written */
+};
+
+static void split(const char *action, struct words *out) {
+    *out = (struct words){.n = 0};
+    snprintf(out->text, sizeof out->text, "%s", action);
+    for (char *s = out->text; out->n < 8;) {
+        s += strspn(s, " \t");
+        if (!*s) {
+            break;
+        }
+        out->rest[out->n] = action + (s - out->text);
+        out->at[out->n++] = s;
+        s += strcspn(s, " \t");
+        if (*s) {
+            *s++ = 0;
+        }
+    }
+}
+
+/* "NS/NAME" in two; false when it is none. */
+static bool pair(char *s, char **ns, char **name) {
+    char *slash = strchr(s, '/');
+    if (!slash || slash == s || !slash[1]) {
+        return false;
+    }
+    *slash = 0;
+    *ns = s;
+    *name = slash + 1;
+    return true;
+}
+
+static bool set_label(struct world *w, const char *ns, const char *key, const char *value, struct err *err) {
+    json_t *patch = json_pack("{s:{s:{s:o}}}", "metadata", "labels", key, value ? json_string(value) : json_null());
+    bool ok = store_patch(w->store, "namespaces", NULL, ns, patch, false, err);
+    json_decref(patch);
+    return ok;
+}
+
+static bool do_label(struct world *w, struct words *a, struct err *err) {
+    char *equals = strchr(a->at[2], '=');
+    if (!equals) {
+        return err_set(err, ERR_INVALID, "label: \"%s\" is not K=V", a->at[2]);
+    }
+    *equals = 0;
+    return set_label(w, a->at[1], a->at[2], equals + 1, err);
+}
+
+static bool do_unlabel(struct world *w, struct words *a, struct err *err) {
+    return set_label(w, a->at[1], a->at[2], NULL, err);
+}
+
+static bool do_nack(struct world *w, struct words *a, struct err *err) {
+    struct sim_rejection *r = NULL;
+    HASH_FIND_STR(w->rejections, a->at[1], r);
+    if (r) {
+        world_forget_rejection(w, r);
+    }
+    if (!store_get(w->store, "namespaces", NULL, a->at[1])) {
+        return err_set(err, ERR_NOT_FOUND, "nack: there is no namespace %s", a->at[1]);
+    }
+    r = mem_alloc(sizeof *r);
+    r->ns = mem_dup(a->at[1]);
+    if (a->n > 2) {
+        const char *t = a->rest[2];
+        size_t n = strlen(t), quoted = n >= 2 && t[0] == '"' && t[n - 1] == '"';
+        r->text = mem_printf("%.*s", (int)(n - 2 * quoted), t + quoted);
+    }
+    HASH_ADD_KEYPTR(hh, w->rejections, r->ns, strlen(r->ns), r);
+    world_config_changed(w, true);
+    return true;
+}
+
+static bool do_ack(struct world *w, struct words *a, struct err *err) {
+    struct sim_rejection *r = NULL;
+    HASH_FIND_STR(w->rejections, a->at[1], r);
+    if (!r) {
+        return err_set(err, ERR_INVALID, "ack: nobody in %s rejects", a->at[1]);
+    }
+    world_forget_rejection(w, r);
+    world_config_changed(w, true);
+    return true;
+}
+
+static bool do_nack_canary(struct world *w, struct words *a, struct err *err) {
+    (void)err;
+    w->revs[CANARY].bad_config = strcmp(a->at[0], "nack-canary") == 0;
+    world_config_changed(w, true);
+    return true;
+}
+
+static bool do_istiod(struct world *w, struct words *a, struct err *err) {
+    char *rev, *n;
+    if (!pair(a->at[1], &rev, &n) || !world_istiod_ip(w, rev, (uint32_t)atoi(n))) {
+        return err_set(err, ERR_INVALID, "istiod: no such replica; it is REVISION/NUMBER");
+    }
+    return world_istiod_fault(&w->revs[world_revision(rev)].istiods[atoi(n)], a->at[2], err);
+}
+
+static bool do_node(struct world *w, struct words *a, struct err *err) {
+    for (uint32_t n = 0; n < w->opts.nodes; n++) {
+        if (strcmp(w->nodes[n].name, a->at[1]) == 0) {
+            w->nodes[n].dark = strcmp(a->at[2], "dark") == 0;
+            world_note(w, a->at[2], a->at[1]);
+            return w->nodes[n].dark || strcmp(a->at[2], "back") == 0 || err_set(err, ERR_INVALID, "node: dark or back");
+        }
+    }
+    return err_set(err, ERR_NOT_FOUND, "node: there is no %s", a->at[1]);
+}
+
+static bool do_withhold(struct world *w, struct words *a, struct err *err) {
+    bool on = strcmp(a->at[0], "withhold") == 0;
+    size_t n = strlen(a->at[1]), hits = 0;
+    for (struct sim_pod *p = w->pods; p; p = p->hh.next) {
+        if (strncmp(p->key, a->at[1], n) == 0) {
+            hits++;
+            p->withheld = on;
+            if (!on) {
+                world_proxy_answer_soon(p);
+            }
+        }
+    }
+    if (!hits) {
+        return err_set(err, ERR_NOT_FOUND, "%s: no pod begins with %s", a->at[0], a->at[1]);
+    }
+    if (on) {
+        struct sim_withheld *x = mem_alloc(sizeof *x);
+        x->prefix = mem_dup(a->at[1]);
+        x->next = w->withheld;
+        w->withheld = x;
+    } else {
+        world_forget_withheld(w, a->at[1]);
+    }
+    return true;
+}
+
+static bool create_bare(struct world *w, const char *ns, const char *name, struct err *err) {
+    json_t *t = world_template(name);
+    json_t *meta = json_object_get(t, "metadata");
+    json_object_set_new(meta, "name", json_string(name));
+    json_object_set_new(meta, "namespace", json_string(ns));
+    json_t *pod = json_pack("{s:s,s:s,s:O,s:O,s:{s:s}}", "apiVersion", "v1", "kind", "Pod", "metadata", meta, "spec",
+                            json_object_get(t, "spec"), "status", "phase", "Pending");
+    json_decref(t);
+    return world_pod_create(w, pod, NULL, NULL, NULL, err);
+}
+
+static json_t *small_workload(const char *kind, const char *ns, const char *name) {
+    return json_pack("{s:s,s:s,s:{s:s,s:s,s:{s:s}},s:{s:{s:{s:s}},s:o}}", "apiVersion", "apps/v1", "kind", kind, "metadata",
+                     "name", name, "namespace", ns, "labels", "app", name, "spec", "selector", "matchLabels", "app", name,
+                     "template", world_template(name));
+}
+
+static bool pause_rollout(struct world *w, const char *ns, const char *name, bool on, struct err *err) {
+    json_t *patch = json_pack("{s:{s:o}}", "spec", "paused", on ? json_true() : json_null());
+    bool ok = store_patch(w->store, "deployments", ns, name, patch, false, err);
+    json_decref(patch);
+    return ok;
+}
+
+/* A Deployment that is created paused would never get pods: it is paused once its ReplicaSet stands. */
+static bool create_paused(struct world *w, const char *ns, const char *name, struct err *err) {
+    json_t *o = small_workload("Deployment", ns, name);
+    json_object_set_new(json_object_get(o, "spec"), "replicas", json_integer(2));
+    if (!store_put(w->store, "deployments", o, err)) {
+        return false;
+    }
+    world_workload_sync(world_workload(w, SIM_DEPLOYMENT, ns, name));
+    return pause_rollout(w, ns, name, true, err);
+}
+
+static bool create_ondelete(struct world *w, const char *ns, const char *name, struct err *err) {
+    json_t *o = small_workload("DaemonSet", ns, name);
+    json_t *spec = json_object_get(o, "spec");
+    json_object_set_new(spec, "updateStrategy", json_pack("{s:s}", "type", "OnDelete"));
+    json_object_set_new(js_at(spec, "template", "spec", NULL), "affinity", world_affinity(w, 0, 2));
+    return store_put(w->store, "daemonsets", o, err);
+}
+
+static bool do_create(struct world *w, struct words *a, struct err *err) {
+    char *ns, *name;
+    if (!pair(a->at[2], &ns, &name) || !store_get(w->store, "namespaces", NULL, ns)) {
+        return err_set(err, ERR_INVALID, "create: \"%s\" is not NAMESPACE/NAME of a namespace that is there", a->at[2]);
+    }
+    if (strcmp(a->at[1], "bare") == 0) {
+        return create_bare(w, ns, name, err);
+    }
+    if (strcmp(a->at[1], "deployment") == 0 && a->n > 3 && strcmp(a->at[3], "paused") == 0) {
+        return create_paused(w, ns, name, err);
+    }
+    if (strcmp(a->at[1], "daemonset") == 0 && a->n > 3 && strcmp(a->at[3], "ondelete") == 0) {
+        return create_ondelete(w, ns, name, err);
+    }
+    return err_set(err, ERR_INVALID, "create: bare NS/NAME, deployment NS/NAME paused or daemonset NS/NAME ondelete");
+}
+
+static bool do_delete(struct world *w, struct words *a, struct err *err) {
+    size_t n = strlen(a->at[2]), hits = 0;
+    bool prefix = n && a->at[2][n - 1] == '*';
+    for (struct sim_pod *p = w->pods; p; p = p->hh.next) {
+        if (prefix ? strncmp(p->key, a->at[2], n - 1) == 0 : strcmp(p->key, a->at[2]) == 0) {
+            world_pod_delete(p);
+            hits++;
+        }
+    }
+    return hits || err_set(err, ERR_NOT_FOUND, "delete: there is no pod %s", a->at[2]);
+}
+
+static bool do_pause_rollout(struct world *w, struct words *a, struct err *err) {
+    char *ns, *name;
+    return pair(a->at[1], &ns, &name) ? pause_rollout(w, ns, name, a->at[0][0] == 'p', err)
+                                      : err_set(err, ERR_INVALID, "%s: \"%s\" is not NAMESPACE/NAME", a->at[0], a->at[1]);
+}
+
+bool world_action(struct world *w, const char *action, struct err *err) {
+    static const struct {
+        const char *name;
+        size_t words;
+        bool (*fn)(struct world *w, struct words *a, struct err *err);
+    } actions[] = {
+        {"nack", 2, do_nack},
+        {"ack", 2, do_ack},
+        {"nack-canary", 1, do_nack_canary},
+        {"ack-canary", 1, do_nack_canary},
+        {"istiod", 3, do_istiod},
+        {"node", 3, do_node},
+        {"withhold", 2, do_withhold},
+        {"release", 2, do_withhold},
+        {"label", 3, do_label},
+        {"unlabel", 3, do_unlabel},
+        {"create", 3, do_create},
+        {"delete", 3, do_delete},
+        {"pause-rollout", 2, do_pause_rollout},
+        {"resume-rollout", 2, do_pause_rollout},
+    };
+    struct words a;
+    split(action, &a);
+    for (size_t n = 0; a.n && n < sizeof actions / sizeof *actions; n++) {
+        if (strcmp(a.at[0], actions[n].name) == 0) {
+            return a.n >= actions[n].words ? actions[n].fn(w, &a, err)
+                                           : err_set(err, ERR_INVALID, "%s: too few words in \"%s\"", a.at[0], action);
+        }
+    }
+    return err_set(err, ERR_INVALID, "unknown action \"%s\"", action);
+}
