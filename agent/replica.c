@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/words.h"
 #include "lib/base/mem.h"
 #include "lib/base/text.h"
 #include "uthash.h"
@@ -10,28 +11,39 @@
 /* The gate takes no longer texts than WIRE_MAX_TEXT; nobody reads this much of one. */
 #define ERROR_MAX 4096
 
+/* What syncz says of a proxy in texts that it shares with many. */
+struct shared {
+    char *cds_acked, *lds_acked, *version, *proxy_type;
+};
+
 /* One line of a reading that is being taken in. */
 struct staged {
-    char *id, *connection, *address;
+    char *id, *connection, *address, *error;
+    struct shared shared;
     int64_t connected_at_ms;
-    char *error, *cds_acked, *lds_acked, *version, *proxy_type;
     const char *error_type;
     bool pending, synced, known;
-    uint64_t acked[XDS_TYPES]; /* hash of the nonce where sent differs from acked; 0: in step or not sent */
+    uint64_t *acked; /* by type: hash of the nonce where sent differs from acked, 0: in step or not sent. NULL: all 0 */
     UT_hash_handle hh;
     uint32_t copies;
 };
 
+/* Types that are behind, as staged.acked of the latest reading, and since when. */
+struct behind {
+    uint64_t acked[XDS_TYPES];
+    int64_t since_ms[XDS_TYPES];
+};
+
 struct entry {
-    char *id, *connection, *address, *error, *cds_acked, *lds_acked, *version, *proxy_type;
+    char *id, *connection, *address, *error;
+    struct shared shared;
     const char *error_type;
     int64_t connected_at_ms;
     Meshgate__V1__Sync sync;
-    uint64_t behind[XDS_TYPES];    /* as staged.acked of the latest reading */
-    int64_t behind_since[XDS_TYPES];
+    struct behind *behind; /* NULL: none */
     int64_t pending_since_ms;
     uint32_t copies;
-    uint32_t look;                 /* of the latest connections reading that had it */
+    uint32_t look; /* of the latest connections reading that had it */
     bool dirty;
     UT_hash_handle hh;
 };
@@ -45,34 +57,40 @@ struct replica {
     struct entry *entries;
     struct staged *staged;
     struct gone *gone;
+    struct words *words;
     uint32_t look;
 };
 
 struct replica *replica_new(void) {
-    return mem_alloc(sizeof(struct replica));
+    struct replica *r = mem_alloc(sizeof *r);
+    r->words = words_new();
+    return r;
 }
 
-static void entry_free(struct entry *e) {
+static void shared_drop(struct replica *r, struct shared *s) {
+    words_drop(r->words, s->cds_acked);
+    words_drop(r->words, s->lds_acked);
+    words_drop(r->words, s->version);
+    words_drop(r->words, s->proxy_type);
+}
+
+static void entry_free(struct replica *r, struct entry *e) {
     free(e->id);
     free(e->connection);
     free(e->address);
     free(e->error);
-    free(e->cds_acked);
-    free(e->lds_acked);
-    free(e->version);
-    free(e->proxy_type);
+    shared_drop(r, &e->shared);
+    free(e->behind);
     free(e);
 }
 
-static void staged_free(struct staged *s) {
+static void staged_free(struct replica *r, struct staged *s) {
     free(s->id);
     free(s->connection);
     free(s->address);
     free(s->error);
-    free(s->cds_acked);
-    free(s->lds_acked);
-    free(s->version);
-    free(s->proxy_type);
+    shared_drop(r, &s->shared);
+    free(s->acked);
     free(s);
 }
 
@@ -80,7 +98,7 @@ void replica_drop(struct replica *r) {
     struct staged *s, *next;
     HASH_ITER(hh, r->staged, s, next) {
         HASH_DEL(r->staged, s);
-        staged_free(s);
+        staged_free(r, s);
     }
 }
 
@@ -102,8 +120,9 @@ void replica_free(struct replica *r) {
     struct entry *e, *next;
     HASH_ITER(hh, r->entries, e, next) {
         HASH_DEL(r->entries, e);
-        entry_free(e);
+        entry_free(r, e);
     }
+    words_free(r->words);
     free(r);
 }
 
@@ -145,7 +164,13 @@ static char *cut_text(const char *text) {
     return mem_printf("%.*s", (int)n, text);
 }
 
-static void stage_type(struct staged *s, const struct type_seen *t) {
+static void set_word(struct replica *r, char **slot, const char *text) {
+    char *before = *slot;
+    *slot = words_take(r->words, text);
+    words_drop(r->words, before);
+}
+
+static void stage_type(struct replica *r, struct staged *s, const struct type_seen *t) {
     if (t->error && t->error[0]) {
         free(s->error);
         s->error = cut_text(t->error);
@@ -158,12 +183,13 @@ static void stage_type(struct staged *s, const struct type_seen *t) {
     char version[96];
     istiod_nonce_version(t->acked, version, sizeof version);
     if (t->type == XDS_CDS) {
-        mem_set(&s->cds_acked, version);
+        set_word(r, &s->shared.cds_acked, version);
     } else if (t->type == XDS_LDS) {
-        mem_set(&s->lds_acked, version);
+        set_word(r, &s->shared.lds_acked, version);
     }
     if (strcmp(t->sent, t->acked) != 0) {
         s->pending = true;
+        s->acked = s->acked ? s->acked : mem_alloc(sizeof *s->acked * XDS_TYPES);
         s->acked[t->type] = text_hash(1, t->acked, strlen(t->acked));
     }
 }
@@ -172,12 +198,13 @@ void replica_sync(void *replica, const struct sync_seen *x) {
     if (!x->has_types) {
         return; /* a client without watches: a reader such as we */
     }
-    struct staged *s = stage(replica, x->id);
+    struct replica *r = replica;
+    struct staged *s = stage(r, x->id);
     s->known = true;
-    mem_set(&s->version, x->istio_version);
-    mem_set(&s->proxy_type, x->proxy_type);
+    set_word(r, &s->shared.version, x->istio_version);
+    set_word(r, &s->shared.proxy_type, x->proxy_type);
     for (size_t i = 0; i < x->n_types; i++) {
-        stage_type(s, &x->types[i]);
+        stage_type(r, s, &x->types[i]);
     }
 }
 
@@ -188,6 +215,18 @@ static bool take(char **slot, char **from) {
         return false;
     }
     free(*slot);
+    *slot = *from;
+    *from = NULL;
+    return true;
+}
+
+/* The same for a shared text. */
+static bool take_word(struct replica *r, char **slot, char **from) {
+    const char *a = *slot ? *slot : "", *b = *from ? *from : "";
+    if (a == b || strcmp(a, b) == 0) {
+        return false;
+    }
+    words_drop(r->words, *slot);
     *slot = *from;
     *from = NULL;
     return true;
@@ -221,8 +260,8 @@ static struct entry *entry_get(struct replica *r, const char *id) {
 
 /* A new stream starts with a clean slate: what was pending was pending on the old one. */
 static void entry_new_stream(struct entry *e) {
-    memset(e->behind, 0, sizeof e->behind);
-    memset(e->behind_since, 0, sizeof e->behind_since);
+    free(e->behind);
+    e->behind = NULL;
     e->pending_since_ms = 0;
     e->sync = MESHGATE__V1__SYNC__SYNC_NOT_READ;
     free(e->error);
@@ -251,7 +290,7 @@ static void entry_gone(struct replica *r, struct entry *e) {
     g->next = r->gone;
     r->gone = g;
     HASH_DEL(r->entries, e);
-    entry_free(e);
+    entry_free(r, e);
 }
 
 void replica_commit_connections(struct replica *r) {
@@ -271,18 +310,22 @@ void replica_commit_connections(struct replica *r) {
 
 /* Since when some type stands still behind what was sent; 0: none. */
 static int64_t standing_since(struct entry *e, const struct staged *s, int64_t now_ms) {
+    if (!s->acked) {
+        free(e->behind);
+        e->behind = NULL;
+        return 0;
+    }
+    if (!e->behind) {
+        e->behind = mem_alloc(sizeof *e->behind);
+    }
     int64_t oldest = 0;
     for (int t = 0; t < XDS_TYPES; t++) {
-        if (!s->acked[t]) {
-            e->behind[t] = 0;
-            continue;
+        if (e->behind->acked[t] != s->acked[t]) {
+            e->behind->acked[t] = s->acked[t];
+            e->behind->since_ms[t] = now_ms;
         }
-        if (e->behind[t] != s->acked[t]) {
-            e->behind[t] = s->acked[t];
-            e->behind_since[t] = now_ms;
-        }
-        if (!oldest || e->behind_since[t] < oldest) {
-            oldest = e->behind_since[t];
+        if (s->acked[t] && (!oldest || e->behind->since_ms[t] < oldest)) {
+            oldest = e->behind->since_ms[t];
         }
     }
     return oldest;
@@ -304,10 +347,10 @@ static void apply_sync(struct replica *r, struct staged *s, int64_t now_ms) {
         sync = MESHGATE__V1__SYNC__SYNC_IS_SYNCED;
     }
     bool changed = take(&e->error, &s->error);
-    changed |= take(&e->cds_acked, &s->cds_acked);
-    changed |= take(&e->lds_acked, &s->lds_acked);
-    changed |= take(&e->version, &s->version);
-    changed |= take(&e->proxy_type, &s->proxy_type);
+    changed |= take_word(r, &e->shared.cds_acked, &s->shared.cds_acked);
+    changed |= take_word(r, &e->shared.lds_acked, &s->shared.lds_acked);
+    changed |= take_word(r, &e->shared.version, &s->shared.version);
+    changed |= take_word(r, &e->shared.proxy_type, &s->shared.proxy_type);
     changed |= e->sync != sync || e->pending_since_ms != since || e->error_type != s->error_type;
     e->sync = sync;
     e->pending_since_ms = since;
@@ -377,10 +420,10 @@ static void fill_one(struct report *rep, Meshgate__V1__ReplicaReading *on, struc
     x->pending_ms = e->pending_since_ms ? (uint32_t)(now_ms - e->pending_since_ms) : 0;
     x->error = text(e->error);
     x->error_type = e->error_type ? report_keep(rep, mem_dup(e->error_type)) : text(NULL);
-    x->cds_acked = text(e->cds_acked);
-    x->lds_acked = text(e->lds_acked);
-    x->istio_version = text(e->version);
-    x->proxy_type = text(e->proxy_type);
+    x->cds_acked = text(e->shared.cds_acked);
+    x->lds_acked = text(e->shared.lds_acked);
+    x->istio_version = text(e->shared.version);
+    x->proxy_type = text(e->shared.proxy_type);
     x->copies = e->copies;
     report_count(rep, strlen(x->id) + strlen(x->connection) + strlen(x->error) + 128);
     e->dirty = false;

@@ -1,2 +1,3 @@
 mg_test(replica LIBS mg_agent)
 mg_test(agent LIBS mg_agent)
+mg_test(words LIBS mg_agent)
