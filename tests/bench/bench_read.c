@@ -99,6 +99,38 @@ static int measure(const char *name, bool syncz, bool table, struct replica *r, 
     return got == (int64_t)proxies ? 0 : 1;
 }
 
+static size_t heap(void) {
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+}
+
+/* Heap of a table after both readings, and while the second is being taken in. */
+static int measure_heap(struct istiod *i, size_t proxies) {
+    size_t at_rest = 0, reading = 0, n, seen, before = heap();
+    struct replica *r = replica_new();
+    for (int syncz = 0; syncz < 2; syncz++) {
+        size_t len;
+        struct piece *p;
+        struct err err;
+        char *body = istiod_debug(i, syncz ? "syncz" : "connections", NULL, &len);
+        n = cut(body, len, &p);
+        size_t own = heap();
+        read_once(syncz, true, r, p, n, &seen);
+        replica_begin(r);
+        int64_t got = syncz ? istiod_syncz(p, n, replica_sync, r, &err) : 0;
+        reading = got > 0 ? heap() - own : 0;
+        replica_drop(r);
+        free(p);
+        free(body);
+    }
+    at_rest = heap() - before;
+    printf("{\"bench\":\"read\",\"case\":\"heap of a table\",\"proxies\":%zu,\"at_rest\":%zu,\"more_while_reading\":%zu}\n", proxies,
+           at_rest, reading);
+    size_t known = replica_count(r);
+    replica_free(r);
+    return known == proxies ? 0 : 1;
+}
+
 int main(void) {
     const size_t proxies = 5000;
     struct vclock *clock = vclock_new(1795400000000);
@@ -116,10 +148,8 @@ int main(void) {
         }
         free(body);
     }
-    struct mallinfo2 m = mallinfo2();
-    printf("{\"bench\":\"read\",\"case\":\"table of one replica\",\"proxies\":%zu,\"heap_bytes_in_use\":%zu}\n", proxies,
-           (size_t)m.uordblks);
     replica_free(r);
+    bad += measure_heap(i, proxies);
     istiod_free(i);
     vclock_free(clock);
     return bad ? 1 : 0;

@@ -70,7 +70,6 @@ static void test_unescapes(void **state) {
 
 static void test_refuses(void **state) {
     (void)state;
-    /* clang-format off: one line a kind */
     static const char *const rows[] = {
         "",
         " ",
@@ -183,7 +182,6 @@ static void test_refuses(void **state) {
         "\"\\u",
         "\"\\ud800\\u",
     };
-    /* clang-format on */
     struct json_doc *d = json_doc_new();
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char *own;
