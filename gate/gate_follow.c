@@ -99,6 +99,16 @@ static void adopt(struct gate *g, struct tracked *t) {
         t->generation = u->generation;
     }
     u->progress = t->progress;
+    if (t->pause_unwritten) {
+        u->progress.held = true;
+        u->progress.hold_id = t->unwritten.hold_id;
+        u->progress.hold_reason = t->unwritten.hold_reason;
+        u->progress.soak_started_ms = 0;
+    }
+}
+
+static bool may_act(const struct tracked *t, const struct progress *next) {
+    return t->written && same_progress(next, &t->progress) && (!t->writing || same_progress(next, &t->writing_progress));
 }
 
 static void act(struct gate *g) {
@@ -160,7 +170,9 @@ int64_t gate_follow(struct gate *g, struct tracked *t, const struct inv_upgrade 
     struct publication p = {u, g->join, seen, &g->decision, g->tallies, g->execute, now, wall};
     const struct progress next = g->decision.next;
     int64_t again = gate_publish(g, t, o, publish_status(&p, t->status), &next);
-    if (t->written && same_progress(&next, &t->progress)) {
+    t->pause_unwritten = next.held && !(t->written && t->progress.held && t->progress.hold_id == next.hold_id);
+    t->unwritten = next;
+    if (may_act(t, &next)) {
         act(g);
     }
     assign(g);

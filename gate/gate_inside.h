@@ -17,8 +17,10 @@ struct tracked {
     bool written;       /* ... and stands in the cluster */
     int64_t generation; /* of the spec that it was last read for */
     struct progress progress;
-    json_t *status; /* as last written or found */
-    json_t *latest; /* as last made, for views */
+    struct progress unwritten; /* a pause that is decided stands before it is written ... */
+    bool pause_unwritten;      /* ... while this is set */
+    json_t *status;            /* as last written or found */
+    json_t *latest;            /* as last made, for views */
     bool writing;
     json_t *writing_status;
     struct progress writing_progress;

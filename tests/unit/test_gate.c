@@ -33,7 +33,8 @@ struct fix {
     struct metrics *metrics;
     struct gate *gate;
     struct timer hear;
-    bool silent; /* agents say nothing */
+    bool rejecting; /* proxies reject what the canary sends */
+    bool silent;    /* agents say nothing */
     uint64_t questions;
 };
 
@@ -134,7 +135,8 @@ static void read_replica(struct fix *f, const struct inv_replica *r) {
         proxies[n].connection = stream;
         proxies[n].connected_at_ms = p->created_wall_ms + 1;
         proxies[n].address = nothing;
-        proxies[n].sync = MESHGATE__V1__SYNC__SYNC_IS_SYNCED;
+        proxies[n].sync = f->rejecting && strcmp(r->revision, "canary") == 0 ? MESHGATE__V1__SYNC__SYNC_IS_ERROR
+                                                                             : MESHGATE__V1__SYNC__SYNC_IS_SYNCED;
         proxies[n].cds_acked = proxies[n].lds_acked = version;
         list[n] = &proxies[n];
         reading.n_changed++;
@@ -277,6 +279,28 @@ static void nothing_is_done_before_progress_is_written(void **state) {
     assert_true(f->filter.statuses > 0);
 }
 
+/* A signal that was there while the pause could not be written, and is gone when it can. */
+static void a_pause_is_not_lost_before_it_is_written(void **state) {
+    struct fix *f = *state;
+    create(
+        f, "up",
+        "[{\"name\":\"one\",\"namespaces\":{\"names\":[\"app-00\"]},\"soak\":\"1m\"},{\"name\":\"two\",\"soak\":\"1s\"}]");
+    for (int i = 0; i < 300 && strcmp(phase(f, "up"), "Soaking") != 0; i++) {
+        pass(f, 1000);
+    }
+    assert_string_equal(phase(f, "up"), "Soaking");
+    f->filter.refuse = f->rejecting = true;
+    pass(f, 15000);
+    f->rejecting = false;
+    pass(f, 15000);
+    assert_string_equal(phase(f, "up"), "Soaking"); /* nobody could be told */
+    f->filter.refuse = false;
+    pass(f, 180000);
+    assert_string_equal(phase(f, "up"), "Paused");
+    assert_int_equal(f->filter.relabels, 1);
+    assert_string_equal(js_text(status(f, "up"), "hold", "reason", NULL), "Nack");
+}
+
 static void nothing_is_done_unheard(void **state) {
     struct fix *f = *state;
     f->silent = true;
@@ -377,6 +401,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(it_goes_to_the_end),
         TEST(nothing_is_done_before_progress_is_written),
+        TEST(a_pause_is_not_lost_before_it_is_written),
         TEST(nothing_is_done_unheard),
         TEST(after_a_start_nothing_is_done_unheard),
         TEST(one_upgrade_at_a_time),
