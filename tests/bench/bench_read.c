@@ -124,8 +124,8 @@ static int measure_heap(struct istiod *i, size_t proxies) {
         free(body);
     }
     at_rest = heap() - before;
-    printf("{\"bench\":\"read\",\"case\":\"heap of a table\",\"proxies\":%zu,\"at_rest\":%zu,\"more_while_reading\":%zu}\n", proxies,
-           at_rest, reading);
+    printf("{\"bench\":\"read\",\"case\":\"heap of a table\",\"proxies\":%zu,\"at_rest\":%zu,\"more_while_reading\":%zu}\n",
+           proxies, at_rest, reading);
     size_t known = replica_count(r);
     replica_free(r);
     return known == proxies ? 0 : 1;
