@@ -50,7 +50,8 @@ static void drive(struct http *h) {
     MHD_UNSIGNED_LONG_LONG wait_ms;
     MHD_run(h->daemon);
     if (MHD_get_timeout(h->daemon, &wait_ms) == MHD_YES) {
-        uv_timer_start(&h->timer, on_timer, wait_ms, 0);
+        /* Never 0: libuv runs a timer that sets itself to now for ever, and the peer may be in this very loop. */
+        uv_timer_start(&h->timer, on_timer, wait_ms ? wait_ms : 1, 0);
     } else {
         uv_timer_stop(&h->timer);
     }
@@ -69,7 +70,7 @@ static void resume(struct request *q) {
     if (q->suspended) {
         q->suspended = false;
         MHD_resume_connection(q->conn);
-        uv_timer_start(&q->http->timer, on_timer, 0, 0);
+        uv_timer_start(&q->http->timer, on_timer, 1, 0);
     }
 }
 

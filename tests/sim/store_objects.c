@@ -59,9 +59,10 @@ static void forget_oldest(struct store *s, size_t n) {
         json_decref(s->changes[i].now);
         json_decref(s->changes[i].before);
     }
-    if (n) {
-        s->compacted = s->changes[n - 1].rv;
+    if (!n) {
+        return;
     }
+    s->compacted = s->changes[n - 1].rv;
     s->n_changes -= n;
     memmove(s->changes, s->changes + n, s->n_changes * sizeof *s->changes);
 }

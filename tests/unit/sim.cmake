@@ -1,3 +1,5 @@
 mg_test(store LIBS mg_sim)
 mg_test(store_watch LIBS mg_sim)
 mg_test(simkube LIBS mg_sim)
+mg_test(sim_front LIBS mg_sim_net)
+mg_test(sim_mesh LIBS mg_sim_net mg_wire)
