@@ -153,7 +153,8 @@ static void drive(struct admin *a) {
     MHD_run(a->daemon);
     MHD_UNSIGNED_LONG_LONG wait_ms;
     if (MHD_get_timeout(a->daemon, &wait_ms) == MHD_YES) {
-        uv_timer_start(&a->timer, on_timer, wait_ms, 0);
+        /* Never 0: libuv would run a timer that sets itself to now for ever. */
+        uv_timer_start(&a->timer, on_timer, wait_ms ? wait_ms : 1, 0);
     } else {
         uv_timer_stop(&a->timer);
     }

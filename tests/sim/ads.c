@@ -36,7 +36,7 @@ struct queued {
 struct ads_stream {
     struct ads *front;
     struct rpc_server_stream *rpc;
-    bool delta, refused, known; /* known: the node has been read */
+    bool delta, refused, known;        /* known: the node has been read */
     char *peer, *namespace_, *account; /* of the token; NULL: nobody */
     struct ads_auth *pending;
     struct queued *queue;
@@ -114,7 +114,11 @@ static bool begin(struct ads_stream *s, struct istiod *istiod, const Meshgate__X
     const char *why = "";
     claimed_namespace(node, ns, sizeof ns);
     metadata_text(node, "PROXY_CONFIG", &present);
-    struct istiod_peer peer = {.node_id = node->id, .address = s->peer, .namespace_ = ns, .proxy_config = present, .outside = true,
+    struct istiod_peer peer = {.node_id = node->id,
+                               .address = s->peer,
+                               .namespace_ = ns,
+                               .proxy_config = present,
+                               .outside = true,
                                .istio_version = metadata_text(node, "ISTIO_VERSION", &ignored),
                                .cluster_id = metadata_text(node, "CLUSTER_ID", &ignored)};
     struct istiod_conn *c = istiod_connect(istiod, &peer, &why);
@@ -150,7 +154,8 @@ static void answer_debug(struct ads_stream *s, struct istiod *istiod, const stru
     snprintf(path, sizeof path, "%.*s", (int)strcspn(q->names[0], "?"), q->names[0]);
     bool open_to_all = !strcmp(path, "config_dump") || !strcmp(path, "ndsz") || !strcmp(path, "edsz");
     if (strcmp(s->namespace_, "istio-system") && !open_to_all) {
-        snprintf(text, sizeof text, "the debug info is not available for current identity: \"spiffe://cluster.local/ns/%s/sa/%s\"",
+        snprintf(text, sizeof text,
+                 "the debug info is not available for current identity: \"spiffe://cluster.local/ns/%s/sa/%s\"",
                  s->namespace_, s->account);
         fail(s, RPC_PERMISSION_DENIED, text);
         return;
@@ -213,8 +218,12 @@ static void on_sotw(struct ads_stream *s, const uint8_t *p, size_t n) {
         fail(s, RPC_INVALID_ARGUMENT, "grpc: error unmarshalling request");
         return;
     }
-    struct question q = {.type_url = m->type_url, .nonce = m->response_nonce, .node = m->node, .names = m->resource_names,
-                         .n_names = m->n_resource_names, .error = m->error_detail ? m->error_detail->message : NULL};
+    struct question q = {.type_url = m->type_url,
+                         .nonce = m->response_nonce,
+                         .node = m->node,
+                         .names = m->resource_names,
+                         .n_names = m->n_resource_names,
+                         .error = m->error_detail ? m->error_detail->message : NULL};
     answer(s, &q);
     meshgate__xds__discovery_request__free_unpacked(m, NULL);
 }
@@ -225,8 +234,11 @@ static void on_delta(struct ads_stream *s, const uint8_t *p, size_t n) {
         fail(s, RPC_INVALID_ARGUMENT, "grpc: error unmarshalling request");
         return;
     }
-    struct question q = {.type_url = m->type_url, .nonce = m->response_nonce, .node = m->node,
-                         .names = m->resource_names_subscribe, .n_names = m->n_resource_names_subscribe,
+    struct question q = {.type_url = m->type_url,
+                         .nonce = m->response_nonce,
+                         .node = m->node,
+                         .names = m->resource_names_subscribe,
+                         .n_names = m->n_resource_names_subscribe,
                          .error = m->error_detail ? m->error_detail->message : NULL};
     answer(s, &q);
     meshgate__xds__delta_discovery_request__free_unpacked(m, NULL);
@@ -363,8 +375,12 @@ struct ads *ads_new(const struct ads_opts *opts, struct err *err) {
     static const struct rpc_server_ops ops = {on_open, on_message, on_closed};
     struct ads *a = mem_alloc(sizeof *a);
     a->opts = *opts;
-    struct rpc_server_opts server = {.address = opts->address, .cert_pem = opts->cert_pem, .key_pem = opts->key_pem,
-                                     .methods = methods, .max_receive_bytes = 4 * 1024 * 1024, .max_streams = 100000};
+    struct rpc_server_opts server = {.address = opts->address,
+                                     .cert_pem = opts->cert_pem,
+                                     .key_pem = opts->key_pem,
+                                     .methods = methods,
+                                     .max_receive_bytes = 4 * 1024 * 1024,
+                                     .max_streams = 100000};
     a->server = rpc_server_new(opts->rpc, &server, &ops, a, err);
     a->opts.cert_pem = opts->cert_pem ? "" : NULL; /* only whether there is one matters from here on */
     a->opts.key_pem = NULL;

@@ -1,7 +1,7 @@
 /*
  * The xDS port of an embedded istiod: ADS (SotW and Delta) over lib/rpc with TLS. Identity rules and texts are istiod's:
- * a token of audience istio-ca, the namespace that the node claims must be the token's, debug types need an identity and one
- * resource name, and every further request on a debug type, an ACK included, is another question.
+ * a token of audience istio-ca, the namespace that the node claims must be the token's, debug types need an identity and
+ * one resource name, and every further request on a debug type, an ACK included, is another question.
  */
 #pragma once
 
@@ -13,15 +13,15 @@ struct ads_auth;
 
 struct ads_opts {
     struct rpc *rpc;
-    const char *address;             /* "IP:15012" */
-    const char *cert_pem, *key_pem;  /* NULL: plaintext, nobody is authenticated */
+    const char *address;                 /* "IP:15012" */
+    const char *cert_pem, *key_pem;      /* NULL: plaintext, nobody is authenticated */
     struct istiod *(*istiod)(void *ctx); /* whoever answers now; NULL: streams end with UNAVAILABLE */
-    bool (*frozen)(void *ctx);       /* accepts, never answers */
+    bool (*frozen)(void *ctx);           /* accepts, never answers */
     /* Who owns a token; the answer is ads_authenticated(), at once or later. */
     void (*authenticate)(void *ctx, const char *token, struct ads_auth *a);
     void *ctx;
-    /* The istiod is ours: its pushes go to the streams (ads_push). false: somebody else drives it, streams get answers only,
-     * and the front must be freed before another process stands at the same place. */
+    /* The istiod is ours: its pushes go to the streams (ads_push). false: somebody else drives it, streams get answers
+     * only, and the front must be freed before another process stands at the same place. */
     bool pushes;
 };
 

@@ -53,8 +53,8 @@ static void put_any(struct buf *b, unsigned number, const char *type_url, const 
 }
 
 /* One resource in the form of the stream. */
-static void put_resource(struct buf *b, bool delta, const char *name, const char *version, const char *type_url, const void *p,
-                         size_t n) {
+static void put_resource(struct buf *b, bool delta, const char *name, const char *version, const char *type_url,
+                         const void *p, size_t n) {
     if (!delta) {
         put_any(b, 2, type_url, p, n);
         return;
@@ -72,8 +72,9 @@ static void put_head(struct buf *b, struct istiod *istiod, const char *type_url)
     uint64_t x = istiod->random = text_hash(istiod->random, "debug", 5), y = text_hash(x, "nonce", 5);
     put_text(b, 1, istiod->push_version);
     put_text(b, 4, type_url);
-    char *nonce = mem_printf("%s%08x-%04x-4%03x-8%03x-%012llx", istiod->push_version, (unsigned)(x >> 32), (unsigned)(x >> 16) & 0xffffu,
-                             (unsigned)x & 0xfffu, (unsigned)(y >> 52), (unsigned long long)(y & 0xffffffffffffu));
+    char *nonce = mem_printf("%s%08x-%04x-4%03x-8%03x-%012llx", istiod->push_version, (unsigned)(x >> 32),
+                             (unsigned)(x >> 16) & 0xffffu, (unsigned)x & 0xfffu, (unsigned)(y >> 52),
+                             (unsigned long long)(y & 0xffffffffffffu));
     put_text(b, 5, nonce);
     free(nonce);
 }
@@ -177,9 +178,10 @@ void ads_pack_syncz(struct buf *b, bool delta, struct istiod *istiod, const char
     }
     put_head(b, istiod, "istio.io/debug/syncz");
     struct buf plane;
-    char *identifier = mem_printf("{\"Component\":\"istiod\",\"ID\":\"%s\",\"Info\":{\"version\":\"%s\",\"revision\":\"unknown\","
-                                  "\"golang_version\":\"\",\"status\":\"Clean\",\"tag\":\"%s\"}}",
-                                  istiod->pod, istiod->version, istiod->version);
+    char *identifier =
+        mem_printf("{\"Component\":\"istiod\",\"ID\":\"%s\",\"Info\":{\"version\":\"%s\",\"revision\":\"unknown\","
+                   "\"golang_version\":\"\",\"status\":\"Clean\",\"tag\":\"%s\"}}",
+                   istiod->pod, istiod->version, istiod->version);
     buf_init(&plane, 1024);
     put_text(&plane, 1, identifier);
     free(identifier);
@@ -197,7 +199,8 @@ static void put_named(struct buf *b, bool delta, const struct istiod_push *p, co
     buf_done(&r);
 }
 
-void ads_pack_push(struct buf *b, bool delta, const struct istiod_push *p, char *const *names, size_t n_names, bool poison) {
+void ads_pack_push(struct buf *b, bool delta, const struct istiod_push *p, char *const *names, size_t n_names,
+                   bool poison) {
     const char *kind = istiod_short_type(p->type_url);
     buf_init(b, MAX_ANSWER);
     put_text(b, 1, p->version);

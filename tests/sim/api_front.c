@@ -114,9 +114,9 @@ static bool serve_proxy(struct api_front *f, struct http_request *r) {
     struct store_reply out = {0};
     char ip[46], service[254] = "";
     int port;
-    bool ours = !strcmp(r->method, "GET") && strstr(r->target, "/proxy/") && f->opts.endpoint && store_call_parse(&c, r->target) &&
-                store_call_route(&c, &out) && !strcmp(store_resources[c.res].plural, "services") && c.name && c.sub &&
-                !strcmp(c.sub, "proxy");
+    bool ours = !strcmp(r->method, "GET") && strstr(r->target, "/proxy/") && f->opts.endpoint &&
+                store_call_parse(&c, r->target) && store_call_route(&c, &out) &&
+                !strcmp(store_resources[c.res].plural, "services") && c.name && c.sub && !strcmp(c.sub, "proxy");
     if (ours) {
         const char *name = !strncmp(c.name, "http:", 5) ? c.name + 5 : !strncmp(c.name, "https:", 6) ? c.name + 6 : c.name;
         snprintf(service, sizeof service, "%.*s", (int)strcspn(name, ":"), name);
@@ -158,13 +158,18 @@ static void serve(void *ctx, struct http_request *r) {
     }
 }
 
-struct api_front *api_front_new(struct loop *loop, struct store *store, const struct api_front_opts *opts, struct err *err) {
+struct api_front *api_front_new(struct loop *loop, struct store *store, const struct api_front_opts *opts,
+                                struct err *err) {
     struct api_front *f = mem_alloc(sizeof *f);
     f->loop = loop;
     f->store = store;
     f->opts = *opts;
-    struct http_opts http = {.ip = "127.0.0.1", .port = opts->port, .cert_pem = opts->cert_pem, .key_pem = opts->key_pem,
-                             .serve = serve, .ctx = f};
+    struct http_opts http = {.ip = "127.0.0.1",
+                             .port = opts->port,
+                             .cert_pem = opts->cert_pem,
+                             .key_pem = opts->key_pem,
+                             .serve = serve,
+                             .ctx = f};
     f->http = http_new(loop, &http, err);
     f->opts.cert_pem = f->opts.key_pem = NULL;
     if (!f->http) {

@@ -129,8 +129,8 @@ static void on_client(uv_stream_t *listener, int status) {
     }
 }
 
-struct control *control_new(struct loop *loop, const char *path, void (*answer)(void *ctx, const char *line, struct buf *out), void *ctx,
-                            struct err *err) {
+struct control *control_new(struct loop *loop, const char *path,
+                            void (*answer)(void *ctx, const char *line, struct buf *out), void *ctx, struct err *err) {
     struct control *c = mem_alloc(sizeof *c);
     c->loop = loop;
     c->path = mem_dup(path);

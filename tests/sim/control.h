@@ -8,6 +8,6 @@
 struct control;
 
 /* answer: fill one line (no newline). */
-struct control *control_new(struct loop *loop, const char *path, void (*answer)(void *ctx, const char *line, struct buf *out), void *ctx,
-                            struct err *err);
+struct control *control_new(struct loop *loop, const char *path,
+                            void (*answer)(void *ctx, const char *line, struct buf *out), void *ctx, struct err *err);
 void control_free(struct control *c);

@@ -62,7 +62,8 @@ static void finish(struct fetch *f) {
     if (f->err.code == ERR_NONE) {
         *end = 0;
         const char *type = header(f->answer.p, "Content-Type");
-        f->fn(f->ctx, status, type ? type : "text/plain", end + 4, f->answer.len - (size_t)(end + 4 - f->answer.p), &f->err);
+        f->fn(f->ctx, status, type ? type : "text/plain", end + 4, f->answer.len - (size_t)(end + 4 - f->answer.p),
+              &f->err);
     } else {
         f->fn(f->ctx, 0, "", "", 0, &f->err);
     }
@@ -125,13 +126,15 @@ static void on_bad_address(uv_timer_t *t) {
 }
 
 void fetch(struct loop *loop, const char *ip, int port, const char *target,
-           void (*fn)(void *ctx, int status, const char *type, const char *body, size_t len, const struct err *err), void *ctx) {
+           void (*fn)(void *ctx, int status, const char *type, const char *body, size_t len, const struct err *err),
+           void *ctx) {
     struct fetch *f = mem_alloc(sizeof *f);
     struct sockaddr_in to;
     f->fn = fn;
     f->ctx = ctx;
     f->handles = 2;
-    f->request = mem_printf("GET %s HTTP/1.0\r\nHost: %s:%d\r\nAccept: application/json\r\nConnection: close\r\n\r\n", target, ip, port);
+    f->request = mem_printf("GET %s HTTP/1.0\r\nHost: %s:%d\r\nAccept: application/json\r\nConnection: close\r\n\r\n",
+                            target, ip, port);
     buf_init(&f->answer, MAX_ANSWER);
     uv_tcp_init(loop_uv(loop), &f->tcp);
     uv_timer_init(loop_uv(loop), &f->timer);

@@ -1,6 +1,6 @@
 /*
- * A small HTTP(S) server on libmicrohttpd for the embedded mesh: requests with a body, answers at once, later, never, or as a
- * stream. All on the loop thread.
+ * A small HTTP(S) server on libmicrohttpd for the embedded mesh: requests with a body, answers at once, later, never, or as
+ * a stream. All on the loop thread.
  */
 #pragma once
 
@@ -15,7 +15,7 @@ struct http;
 
 struct http_request {
     const char *method;
-    const char *target;  /* path and query as they came */
+    const char *target;                                /* path and query as they came */
     const char *authorization, *content_type, *accept; /* NULL absent */
     const char *body;
     size_t len;
@@ -24,8 +24,8 @@ struct http_request {
 };
 
 struct http_opts {
-    const char *ip;      /* "0.0.0.0": all, taken from loopback only */
-    int port;            /* 0 chooses */
+    const char *ip;                 /* "0.0.0.0": all, taken from loopback only */
+    int port;                       /* 0 chooses */
     const char *cert_pem, *key_pem; /* NULL: plain */
     /* Must call one of the functions below, at once or later; a request that gets none is never answered. */
     void (*serve)(void *ctx, struct http_request *r);

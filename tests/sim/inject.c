@@ -9,7 +9,8 @@
 
 #define MAX_REVIEW (8u * 1024 * 1024)
 
-static void add_change(json_t *patch, const json_t *before, const json_t *after, const char *parent, const char *key, const char *path) {
+static void add_change(json_t *patch, const json_t *before, const json_t *after, const char *parent, const char *key,
+                       const char *path) {
     json_t *was = parent ? js_at(before, parent, key, NULL) : json_object_get(before, key);
     json_t *is = parent ? js_at(after, parent, key, NULL) : json_object_get(after, key);
     if (is && (!was || !json_equal(was, is))) {
@@ -40,13 +41,15 @@ char *inject_answer(const char *body, size_t len, const char *revision, const ch
     }
     json_t *response = json_pack("{s:s,s:b}", "uid", js_text(review, "request", "uid", NULL), "allowed", 1);
     if (!injector_opted_out(js_text(review, "request", "namespace", NULL), js_at(pod, "metadata", "labels", NULL),
-                            js_at(pod, "metadata", "annotations", NULL), js_bool(pod, false, "spec", "hostNetwork", NULL))) {
+                            js_at(pod, "metadata", "annotations", NULL),
+                            js_bool(pod, false, "spec", "hostNetwork", NULL))) {
         char *patch = make_patch(pod, revision, version);
         json_object_set_new(response, "patch", json_string(patch));
         json_object_set_new(response, "patchType", json_string("JSONPatch"));
         free(patch);
     }
-    json_t *answer = json_pack("{s:s,s:s,s:o}", "apiVersion", "admission.k8s.io/v1", "kind", "AdmissionReview", "response", response);
+    json_t *answer =
+        json_pack("{s:s,s:s,s:o}", "apiVersion", "admission.k8s.io/v1", "kind", "AdmissionReview", "response", response);
     char *text = js_dump(answer);
     json_decref(answer);
     json_decref(review);

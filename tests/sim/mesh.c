@@ -55,7 +55,8 @@ static bool save(struct mesh *m, const char *name, const char *text, struct err 
 
 static bool folder(struct mesh *m, const char *name, struct err *err) {
     char *path = mem_printf("%s/%s", m->dir, name);
-    bool ok = mkdir(path, 0755) == 0 || errno == EEXIST || err_set(err, ERR_IO, "cannot make directory %s: %s", path, strerror(errno));
+    bool ok = mkdir(path, 0755) == 0 || errno == EEXIST ||
+              err_set(err, ERR_IO, "cannot make directory %s: %s", path, strerror(errno));
     free(path);
     return ok;
 }
@@ -70,10 +71,11 @@ static void random_token(char out[49]) {
 
 static bool save_kubeconfig(struct mesh *m, const char *name, const char *user, const char *token, struct err *err) {
     char *ca = pki_ca_cert(m->api_ca), *ca64 = pki_base64(ca);
-    char *text = mem_printf("apiVersion: v1\nkind: Config\ncurrent-context: embedded\nclusters:\n- name: embedded\n  cluster:\n"
-                            "    server: https://127.0.0.1:%d\n    certificate-authority-data: %s\nusers:\n- name: %s\n  user:\n"
-                            "    token: %s\ncontexts:\n- name: embedded\n  context:\n    cluster: embedded\n    user: %s\n",
-                            api_front_port(m->api), ca64, user, token, user);
+    char *text =
+        mem_printf("apiVersion: v1\nkind: Config\ncurrent-context: embedded\nclusters:\n- name: embedded\n  cluster:\n"
+                   "    server: https://127.0.0.1:%d\n    certificate-authority-data: %s\nusers:\n- name: %s\n  user:\n"
+                   "    token: %s\ncontexts:\n- name: embedded\n  context:\n    cluster: embedded\n    user: %s\n",
+                   api_front_port(m->api), ca64, user, token, user);
     bool ok = save(m, name, text, err);
     free(text);
     free(ca64);
@@ -87,7 +89,8 @@ static bool save_users(struct mesh *m, struct err *err) {
     random_token(gate);
     store_add_token(m->store, admin, NULL, "admin", NULL, NULL, NULL);
     store_add_token(m->store, gate, ISTIO_NS, "meshgate", NULL, NULL, "meshgate-0");
-    return save_kubeconfig(m, "kubeconfig", "admin", admin, err) && save_kubeconfig(m, "gate.kubeconfig", "meshgate", gate, err);
+    return save_kubeconfig(m, "kubeconfig", "admin", admin, err) &&
+           save_kubeconfig(m, "gate.kubeconfig", "meshgate", gate, err);
 }
 
 static bool save_node_tokens(struct mesh *m, const char *node, struct err *err) {
@@ -110,8 +113,8 @@ static bool save_node_tokens(struct mesh *m, const char *node, struct err *err) 
 static bool save_certificates(struct mesh *m, struct err *err) {
     char *cert, *key, *root = pki_ca_cert(m->istio_ca), *gate_ca = pki_ca_cert(m->gate_ca);
     pki_leaf(m->gate_ca, "meshgate", "DNS:meshgate.istio-system.svc,DNS:localhost,IP:127.0.0.1", false, &cert, &key);
-    bool ok = save(m, "istio-root.pem", root, err) && save(m, "gate-ca.pem", gate_ca, err) && save(m, "gate.crt", cert, err) &&
-              save(m, "gate.key", key, err);
+    bool ok = save(m, "istio-root.pem", root, err) && save(m, "gate-ca.pem", gate_ca, err) &&
+              save(m, "gate.crt", cert, err) && save(m, "gate.key", key, err);
     free(cert);
     free(key);
     free(root);
@@ -138,8 +141,9 @@ static bool put_roots(struct mesh *m, struct err *err) {
     bool ok = true;
     json_array_foreach(names, i, name) {
         ok = ok && store_put(m->store, "configmaps",
-                             json_pack("{s:{s:s,s:s,s:{s:s}},s:{s:s}}", "metadata", "name", "istio-ca-root-cert", "namespace",
-                                       json_string_value(name), "labels", "istio.io/config", "true", "data", "root-cert.pem", root),
+                             json_pack("{s:{s:s,s:s,s:{s:s}},s:{s:s}}", "metadata", "name", "istio-ca-root-cert",
+                                       "namespace", json_string_value(name), "labels", "istio.io/config", "true", "data",
+                                       "root-cert.pem", root),
                              err);
     }
     json_decref(names);
@@ -165,8 +169,8 @@ static bool put_ours(struct mesh *m, struct err *err) {
                              json_pack("{s:{s:s,s:s}}", "metadata", "name", accounts[i], "namespace", ISTIO_NS), err);
     }
     return ok && store_put(m->store, "services",
-                           json_pack("{s:{s:s,s:s},s:{s:[{s:s,s:i}]}}", "metadata", "name", "meshgate", "namespace", ISTIO_NS, "spec",
-                                     "ports", "name", "http", "port", 8080),
+                           json_pack("{s:{s:s,s:s},s:{s:[{s:s,s:i}]}}", "metadata", "name", "meshgate", "namespace",
+                                     ISTIO_NS, "spec", "ports", "name", "http", "port", 8080),
                            err);
 }
 
@@ -174,7 +178,8 @@ static bool gate_endpoint(void *ctx, const char *namespace_, const char *service
     struct mesh *m = ctx;
     const char *colon = strrchr(m->gate_admin, ':');
     int64_t n;
-    if (!namespace_ || strcmp(namespace_, ISTIO_NS) || strcmp(service, "meshgate") || !colon || !text_int(colon + 1, 1, 65535, &n)) {
+    if (!namespace_ || strcmp(namespace_, ISTIO_NS) || strcmp(service, "meshgate") || !colon ||
+        !text_int(colon + 1, 1, 65535, &n)) {
         return false;
     }
     snprintf(ip, 46, "%.*s", (int)(colon - m->gate_admin), m->gate_admin);
@@ -185,7 +190,8 @@ static bool gate_endpoint(void *ctx, const char *namespace_, const char *service
 static bool open_api(struct mesh *m, struct err *err) {
     char *cert, *key;
     pki_leaf(m->api_ca, "kube-apiserver", "DNS:localhost,DNS:kubernetes.default.svc,IP:127.0.0.1", false, &cert, &key);
-    struct api_front_opts opts = {.port = m->opts.api_port, .cert_pem = cert, .key_pem = key, .endpoint = gate_endpoint, .ctx = m};
+    struct api_front_opts opts = {
+        .port = m->opts.api_port, .cert_pem = cert, .key_pem = key, .endpoint = gate_endpoint, .ctx = m};
     m->api = api_front_new(m->loop, m->store, &opts, err);
     free(cert);
     free(key);
@@ -200,7 +206,8 @@ static void tell_truth(struct mesh *m, struct buf *out) {
     buf_printf(out,
                "{\"proxies\":%u,\"onOld\":%u,\"onCanary\":%u,\"detached\":%u,\"notInSync\":%u,\"rejecting\":%u,"
                "\"workloadsRestarted\":%u,\"mostTemplates\":%u}",
-               t.proxies, t.on_old, t.on_canary, t.detached, t.not_in_sync, t.rejecting, t.workloads_restarted, t.most_templates);
+               t.proxies, t.on_old, t.on_canary, t.detached, t.not_in_sync, t.rejecting, t.workloads_restarted,
+               t.most_templates);
 }
 
 /* do ACTION | truth | api STATUS [USER] | compact | cut */
@@ -252,8 +259,8 @@ static void list_nodes(struct mesh *m) {
 }
 
 static bool open_fronts(struct mesh *m, struct rpc *rpc, struct err *err) {
-    struct mesh_fronts_opts opts = {.loop = m->loop, .rpc = rpc, .world = m->world, .store = m->store, .ca = m->istio_ca,
-                                    .replicas = m->opts.replicas};
+    struct mesh_fronts_opts opts = {
+        .loop = m->loop, .rpc = rpc, .world = m->world, .store = m->store, .ca = m->istio_ca, .replicas = m->opts.replicas};
     m->fronts = mesh_fronts_new(&opts, err);
     return m->fronts;
 }
@@ -273,8 +280,9 @@ static bool open_control(struct mesh *m, struct err *err) {
 }
 
 static bool assemble(struct mesh *m, struct rpc *rpc, struct err *err) {
-    bool ok = folder(m, ".", err) && folder(m, "tokens", err) && put_roots(m, err) && put_ours(m, err) && open_api(m, err) &&
-              save_users(m, err) && save_certificates(m, err) && open_fronts(m, rpc, err) && open_procfs(m, err);
+    bool ok = folder(m, ".", err) && folder(m, "tokens", err) && put_roots(m, err) && put_ours(m, err) &&
+              open_api(m, err) && save_users(m, err) && save_certificates(m, err) && open_fronts(m, rpc, err) &&
+              open_procfs(m, err);
     for (size_t i = 0; ok && i < m->n_nodes; i++) {
         ok = save_node_tokens(m, m->nodes[i], err);
     }
@@ -297,8 +305,14 @@ struct mesh *mesh_new(struct loop *loop, struct rpc *rpc, const struct mesh_opts
     m->api_ca = pki_ca_new("embedded-kubernetes");
     m->gate_ca = pki_ca_new("meshgate");
     m->store = store_new(m->sched);
-    struct world_opts world = {.nodes = opts->nodes, .namespaces = opts->namespaces, .pods = opts->pods, .replicas = opts->replicas,
-                               .seed = opts->seed, .pod_net = "127.44", .istiod_net = "127.45", .service_net = "127.46"};
+    struct world_opts world = {.nodes = opts->nodes,
+                               .namespaces = opts->namespaces,
+                               .pods = opts->pods,
+                               .replicas = opts->replicas,
+                               .seed = opts->seed,
+                               .pod_net = "127.44",
+                               .istiod_net = "127.45",
+                               .service_net = "127.46"};
     m->world = world_new(&world, m->store, m->sched);
     list_nodes(m);
     if (!assemble(m, rpc, err)) {

@@ -1,4 +1,5 @@
-/* The embedded mesh behind real sockets on 127.x addresses: API server, istiods, proxies' ports, /proc, files for the programs. */
+/* The embedded mesh behind real sockets on 127.x addresses: API server, istiods, proxies' ports, /proc, files for the
+ * programs. */
 #pragma once
 
 #include "../../lib/base/buf.h"

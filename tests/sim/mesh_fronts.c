@@ -112,8 +112,14 @@ static void replica_down(struct replica *r) {
 
 static bool replica_up(struct replica *r, struct err *err) {
     char *address = mem_printf("%s:15012", r->ip);
-    struct ads_opts opts = {.rpc = r->fronts->opts.rpc, .address = address, .cert_pem = r->cert, .key_pem = r->key,
-                            .istiod = istiod_of, .frozen = frozen, .authenticate = authenticate, .ctx = r};
+    struct ads_opts opts = {.rpc = r->fronts->opts.rpc,
+                            .address = address,
+                            .cert_pem = r->cert,
+                            .key_pem = r->key,
+                            .istiod = istiod_of,
+                            .frozen = frozen,
+                            .authenticate = authenticate,
+                            .ctx = r};
     r->ads = ads_new(&opts, err);
     free(address);
     r->up = r->ads;
@@ -134,7 +140,8 @@ void mesh_fronts_update(struct mesh_fronts *f) {
         if (dead && r->up) {
             replica_down(r);
         } else if (!dead && !r->up && !replica_up(r, &err)) {
-            log_debug("istiod not back yet", log_s("why", err.text)); /* its old socket lingers: the next turn tries again */
+            log_debug("istiod not back yet",
+                      log_s("why", err.text)); /* its old socket lingers: the next turn tries again */
         }
     }
 }
@@ -169,8 +176,10 @@ static bool open_service(struct mesh_fronts *f, size_t revision, struct err *err
 
 static bool open_all(struct mesh_fronts *f, struct err *err) {
     for (size_t rev = 0; rev < N_REVISIONS; rev++) {
-        char *sans = mem_printf("DNS:istiod-%s.istio-system.svc,DNS:istiod.istio-system.svc,DNS:istiod-remote.istio-system.svc,"
-                                "DNS:istio-pilot.istio-system.svc", revisions[rev]);
+        char *sans =
+            mem_printf("DNS:istiod-%s.istio-system.svc,DNS:istiod.istio-system.svc,DNS:istiod-remote.istio-system.svc,"
+                       "DNS:istio-pilot.istio-system.svc",
+                       revisions[rev]);
         for (uint32_t n = 0; n < f->opts.replicas; n++) {
             struct replica *r = &f->replicas[f->n++];
             r->fronts = f;

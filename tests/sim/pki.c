@@ -109,7 +109,8 @@ char *pki_ca_key(const struct pki_ca *ca) {
     return key_text(ca->key);
 }
 
-void pki_leaf(const struct pki_ca *ca, const char *common_name, const char *sans, bool rsa, char **cert_pem, char **key_pem) {
+void pki_leaf(const struct pki_ca *ca, const char *common_name, const char *sans, bool rsa, char **cert_pem,
+              char **key_pem) {
     EVP_PKEY *key = rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
     check(key);
     X509 *x = blank(key, "CN", common_name);

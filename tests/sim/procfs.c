@@ -30,10 +30,12 @@ struct procfs {
     uint64_t round;
 };
 
-static const char tcp_head[] = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
-                               "                                                     \n";
-static const char tcp6_head[] = "  sl  local_address                         remote_address                        st tx_queue "
-                                "rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+static const char tcp_head[] =
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+    "                                                     \n";
+static const char tcp6_head[] =
+    "  sl  local_address                         remote_address                        st tx_queue "
+    "rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 
 static bool write_file(const char *path, const char *p, size_t n) {
     char *tmp = mem_printf("%s.new", path);
@@ -72,12 +74,14 @@ static void process_files(struct procfs *p, const char *key, const struct dial_s
     }
     make_dir(p, key, "");
     make_dir(p, key, "/net");
-    char *cgroup = mem_printf("0::/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-"
-                              "pod%s.slice/cri-containerd-%032x%032x.scope\n",
-                              uid, (unsigned)d->pid, (unsigned)d->pid);
-    char *status = mem_printf("Name:\tpilot-agent\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t1\n"
-                              "TracerPid:\t0\nUid:\t%d\t%d\t%d\t%d\nGid:\t%d\t%d\t%d\t%d\nThreads:\t14\n",
-                              d->pid, d->pid, PROXY_UID, PROXY_UID, PROXY_UID, PROXY_UID, PROXY_UID, PROXY_UID, PROXY_UID, PROXY_UID);
+    char *cgroup =
+        mem_printf("0::/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-"
+                   "pod%s.slice/cri-containerd-%032x%032x.scope\n",
+                   uid, (unsigned)d->pid, (unsigned)d->pid);
+    char *status =
+        mem_printf("Name:\tpilot-agent\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t1\n"
+                   "TracerPid:\t0\nUid:\t%d\t%d\t%d\t%d\nGid:\t%d\t%d\t%d\t%d\nThreads:\t14\n",
+                   d->pid, d->pid, PROXY_UID, PROXY_UID, PROXY_UID, PROXY_UID, PROXY_UID, PROXY_UID, PROXY_UID, PROXY_UID);
     put_text(p, key, "cgroup", cgroup);
     put_text(p, key, "status", status);
     put(p, key, "cmdline", cmdline, sizeof cmdline);
@@ -87,13 +91,16 @@ static void process_files(struct procfs *p, const char *key, const struct dial_s
     free(status);
 }
 
-static void tcp_row(struct buf *b, unsigned n, const char *local, unsigned local_port, const char *remote, unsigned remote_port) {
+static void tcp_row(struct buf *b, unsigned n, const char *local, unsigned local_port, const char *remote,
+                    unsigned remote_port) {
     struct in_addr from = {0}, to = {0};
     inet_pton(AF_INET, local, &from);
     inet_pton(AF_INET, remote, &to);
     /* Addresses as words in the machine's byte order, as the kernel prints them. */
-    buf_printf(b, "%4u: %08X:%04X %08X:%04X %s 00000000:00000000 00:00000000 00000000  %4d        0 %u 1 0000000000000000 100 0 0 10 0"
-                  "                     \n",
+    buf_printf(b,
+               "%4u: %08X:%04X %08X:%04X %s 00000000:00000000 00:00000000 00000000  %4d        0 %u 1 0000000000000000 100 "
+               "0 0 10 0"
+               "                     \n",
                n, from.s_addr, local_port, to.s_addr, remote_port, remote_port ? "01" : "0A", remote_port ? PROXY_UID : 0,
                400000 + n);
 }

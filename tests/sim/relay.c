@@ -9,7 +9,7 @@ struct half;
 
 struct pair {
     struct relay *relay;
-    struct half *side;   /* [0] client, [1] endpoint */
+    struct half *side; /* [0] client, [1] endpoint */
     uv_connect_t connect;
     int open;
     bool closing;
@@ -134,7 +134,8 @@ static void on_client(uv_stream_t *listener, int status) {
     }
 }
 
-struct relay *relay_new(struct loop *loop, const char *ip, int port, const char *(*pick)(void *ctx), void *ctx, struct err *err) {
+struct relay *relay_new(struct loop *loop, const char *ip, int port, const char *(*pick)(void *ctx), void *ctx,
+                        struct err *err) {
     struct relay *r = mem_alloc(sizeof *r);
     struct sockaddr_in at;
     r->loop = loop;

@@ -7,5 +7,6 @@
 struct relay;
 
 /* pick: address of an endpoint for a new connection (borrowed), NULL: none, the connection is closed. */
-struct relay *relay_new(struct loop *loop, const char *ip, int port, const char *(*pick)(void *ctx), void *ctx, struct err *err);
+struct relay *relay_new(struct loop *loop, const char *ip, int port, const char *(*pick)(void *ctx), void *ctx,
+                        struct err *err);
 void relay_free(struct relay *r);

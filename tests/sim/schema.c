@@ -112,13 +112,14 @@ static void check_string(const json_t *schema, const json_t *value, const char *
         schema_fault(causes, "FieldValueTooLong", path, "Too long: may not be more than %lld bytes", (long long)max);
     }
     if ((int64_t)strlen(s) < min) {
-        schema_fault(causes, "FieldValueInvalid", path, "Invalid value: \"%s\": %s in body should be at least %lld chars long", s,
-                     path, (long long)min);
+        schema_fault(causes, "FieldValueInvalid", path,
+                     "Invalid value: \"%s\": %s in body should be at least %lld chars long", s, path, (long long)min);
     }
     regex_t re;
     if (pattern && regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB) == 0) {
         if (regexec(&re, s, 0, NULL, 0)) {
-            schema_fault(causes, "FieldValueInvalid", path, "Invalid value: \"%s\": %s in body should match '%s'", s, path, pattern);
+            schema_fault(causes, "FieldValueInvalid", path, "Invalid value: \"%s\": %s in body should match '%s'", s, path,
+                         pattern);
         }
         regfree(&re);
     }
@@ -139,25 +140,29 @@ static void check_number(const json_t *schema, const json_t *value, const char *
     int64_t v = json_integer_value(value);
     int64_t min = limit_of(schema, "minimum", INT64_MIN), max = limit_of(schema, "maximum", INT64_MAX);
     if (v < min) {
-        schema_fault(causes, "FieldValueInvalid", path, "Invalid value: %lld: %s in body should be greater than or equal to %lld",
-                     (long long)v, path, (long long)min);
+        schema_fault(causes, "FieldValueInvalid", path,
+                     "Invalid value: %lld: %s in body should be greater than or equal to %lld", (long long)v, path,
+                     (long long)min);
     }
     if (v > max) {
-        schema_fault(causes, "FieldValueInvalid", path, "Invalid value: %lld: %s in body should be less than or equal to %lld",
-                     (long long)v, path, (long long)max);
+        schema_fault(causes, "FieldValueInvalid", path,
+                     "Invalid value: %lld: %s in body should be less than or equal to %lld", (long long)v, path,
+                     (long long)max);
     }
 }
 
 static void check_array(const json_t *schema, const json_t *value, const char *path, json_t *causes) {
     size_t i, k;
     json_t *item;
-    int64_t n = (int64_t)json_array_size(value), min = limit_of(schema, "minItems", 0), max = limit_of(schema, "maxItems", INT64_MAX);
+    int64_t n = (int64_t)json_array_size(value), min = limit_of(schema, "minItems", 0),
+            max = limit_of(schema, "maxItems", INT64_MAX);
     if (n < min) {
         schema_fault(causes, "FieldValueInvalid", path, "Invalid value: %lld: %s in body should have at least %lld items",
                      (long long)n, path, (long long)min);
     }
     if (n > max) {
-        schema_fault(causes, "FieldValueTooMany", path, "Too many: %lld: must have at most %lld items", (long long)n, (long long)max);
+        schema_fault(causes, "FieldValueTooMany", path, "Too many: %lld: must have at most %lld items", (long long)n,
+                     (long long)max);
         return;
     }
     bool set = !strcmp(js_text(schema, "x-kubernetes-list-type", NULL), "set");
@@ -190,8 +195,8 @@ static void check_object(const json_t *schema, const json_t *value, const char *
     }
     int64_t max = limit_of(schema, "maxProperties", INT64_MAX);
     if ((int64_t)json_object_size(value) > max) {
-        schema_fault(causes, "FieldValueTooMany", path, "Too many: %zu: must have at most %lld items", json_object_size(value),
-                     (long long)max);
+        schema_fault(causes, "FieldValueTooMany", path, "Too many: %zu: must have at most %lld items",
+                     json_object_size(value), (long long)max);
         return;
     }
     union {
@@ -214,8 +219,8 @@ void schema_check(const json_t *schema, const json_t *value, const char *path, j
         return;
     }
     if (strcmp(type, have) && !(!strcmp(type, "number") && !strcmp(have, "integer"))) {
-        schema_fault(causes, "FieldValueTypeInvalid", path, "Invalid value: \"%s\": %s in body must be of type %s: \"%s\"", have,
-                     path, type, have);
+        schema_fault(causes, "FieldValueTypeInvalid", path, "Invalid value: \"%s\": %s in body must be of type %s: \"%s\"",
+                     have, path, type, have);
     } else if (json_is_string(value)) {
         check_string(schema, value, path, causes);
     } else if (json_is_integer(value)) {

@@ -65,8 +65,9 @@ static void serve(void *ctx, struct http_request *r) {
         char *text = istiod_metrics(s->istiod, &len);
         http_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores", text, len);
     } else if (p->number == 15014 && !strcmp(r->target, "/version")) {
-        char *text = mem_printf("{\"version\":\"%s\",\"revision\":\"unknown\",\"golang_version\":\"\",\"status\":\"Clean\",\"tag\":\"%s\"}",
-                                s->version, s->version);
+        char *text = mem_printf(
+            "{\"version\":\"%s\",\"revision\":\"unknown\",\"golang_version\":\"\",\"status\":\"Clean\",\"tag\":\"%s\"}",
+            s->version, s->version);
         http_reply(r, 200, "application/json", text, strlen(text));
     } else if (p->number == 8080 && !strcmp(r->target, "/ready")) {
         http_reply(r, 200, "text/plain; charset=utf-8", mem_dup(""), 0);
@@ -78,7 +79,8 @@ static void serve(void *ctx, struct http_request *r) {
 static bool open_port(struct sim_istiod *s, size_t i, int number, const char *cert, const char *key, struct err *err) {
     s->ports[i].owner = s;
     s->ports[i].number = number;
-    struct http_opts opts = {.ip = s->address, .port = number, .cert_pem = cert, .key_pem = key, .serve = serve, .ctx = &s->ports[i]};
+    struct http_opts opts = {
+        .ip = s->address, .port = number, .cert_pem = cert, .key_pem = key, .serve = serve, .ctx = &s->ports[i]};
     s->ports[i].http = http_new(s->loop, &opts, err);
     return s->ports[i].http;
 }
@@ -99,8 +101,15 @@ static void authenticate(void *ctx, const char *token, struct ads_auth *a) {
 
 static struct ads *open_xds(struct sim_istiod *s, int port, const char *cert, const char *key, struct err *err) {
     char *address = mem_printf("%s:%d", s->address, port);
-    struct ads_opts opts = {.rpc = s->rpc, .address = address, .cert_pem = cert, .key_pem = key, .istiod = istiod_of,
-                            .frozen = is_frozen, .authenticate = authenticate, .ctx = s, .pushes = true};
+    struct ads_opts opts = {.rpc = s->rpc,
+                            .address = address,
+                            .cert_pem = cert,
+                            .key_pem = key,
+                            .istiod = istiod_of,
+                            .frozen = is_frozen,
+                            .authenticate = authenticate,
+                            .ctx = s,
+                            .pushes = true};
     struct ads *a = ads_new(&opts, err);
     free(address);
     return a;
@@ -141,7 +150,8 @@ static void on_root(void *ctx, const struct pki_ca *ca) {
     struct err err = {0};
     char *cert, *key;
     char *sans = mem_printf("DNS:istiod-%s.istio-system.svc,DNS:istiod.istio-system.svc,DNS:istiod-remote.istio-system.svc,"
-                            "DNS:istio-pilot.istio-system.svc", s->revision);
+                            "DNS:istio-pilot.istio-system.svc",
+                            s->revision);
     pki_leaf(ca, NULL, sans, true, &cert, &key);
     bool ok = (s->secure = open_xds(s, 15012, cert, key, &err)) && (s->plain = open_xds(s, 15010, NULL, NULL, &err)) &&
               open_port(s, 0, 15017, cert, key, &err) && open_port(s, 1, 8080, NULL, NULL, &err) &&
@@ -182,7 +192,8 @@ const char *sim_istiod_trouble(const struct sim_istiod *s) {
     return s->trouble;
 }
 
-struct sim_istiod *sim_istiod_new(struct loop *loop, struct rpc *rpc, struct kube *kube, const struct sim_istiod_opts *opts) {
+struct sim_istiod *sim_istiod_new(struct loop *loop, struct rpc *rpc, struct kube *kube,
+                                  const struct sim_istiod_opts *opts) {
     struct sim_istiod *s = mem_alloc(sizeof *s);
     struct err err = {0};
     s->loop = loop;

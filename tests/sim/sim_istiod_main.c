@@ -9,7 +9,8 @@ struct istiod_flags {
     const char *revision, *version, *address, *kubeconfig, *pod, *control, *log_level;
 };
 
-#define OPT(flag, field, ...) {.type = OPTION_STRING, .name = flag, .offset = offsetof(struct istiod_flags, field), __VA_ARGS__}
+#define OPT(flag, field, ...) \
+    { .type = OPTION_STRING, .name = flag, .offset = offsetof(struct istiod_flags, field), __VA_ARGS__ }
 static const struct option_def defs[] = {
     OPT("revision", revision, .arg = "NAME", .help = "its istio.io/rev", .required = true),
     OPT("version", version, .def = "1.30.3", .arg = "X.Y.Z", .help = "Istio version that it plays"),
@@ -37,8 +38,8 @@ static bool serve(const struct istiod_flags *f, struct loop *loop, struct rpc *r
     if (!kube) {
         return false;
     }
-    struct sim_istiod_opts opts = {.revision = f->revision, .version = f->version, .pod = f->pod, .address = f->address,
-                                   .control = f->control};
+    struct sim_istiod_opts opts = {
+        .revision = f->revision, .version = f->version, .pod = f->pod, .address = f->address, .control = f->control};
     struct sim_istiod *s = sim_istiod_new(loop, rpc, kube, &opts);
     if (!sim_istiod_trouble(s)) {
         loop_on_stop_signal(loop, on_signal, loop);

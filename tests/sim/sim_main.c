@@ -18,15 +18,19 @@ struct mesh_flags {
     int64_t nodes, namespaces, pods, replicas, api_port, seed;
 };
 
-#define OPT(kind, flag, field, ...) {.type = OPTION_##kind, .name = flag, .offset = offsetof(struct mesh_flags, field), __VA_ARGS__}
+#define OPT(kind, flag, field, ...) \
+    { .type = OPTION_##kind, .name = flag, .offset = offsetof(struct mesh_flags, field), __VA_ARGS__ }
 static const struct option_def mesh_defs[] = {
-    OPT(STRING, "dir", dir, .arg = "DIR", .help = "where kubeconfig, tokens, certificates, proc/ and control go", .required = true),
+    OPT(STRING, "dir", dir, .arg = "DIR", .help = "where kubeconfig, tokens, certificates, proc/ and control go",
+        .required = true),
     OPT(INT, "nodes", nodes, .def = "24", .arg = "N", .help = "nodes", .min = 1, .max = 5000),
     OPT(INT, "namespaces", namespaces, .def = "40", .arg = "N", .help = "application namespaces", .min = 1, .max = 5000),
     OPT(INT, "pods", pods, .def = "400", .arg = "N", .help = "pods over all namespaces", .min = 1, .max = 60000),
     OPT(INT, "replicas", replicas, .def = "2", .arg = "N", .help = "istiods of each revision", .min = 1, .max = 20),
-    OPT(INT, "api-port", api_port, .def = "0", .arg = "PORT", .help = "of the API server on 127.0.0.1; 0 chooses", .max = 65535),
-    OPT(STRING, "gate-admin", gate_admin, .def = "", .arg = "IP:PORT", .help = "what stands behind Service istio-system/meshgate"),
+    OPT(INT, "api-port", api_port, .def = "0", .arg = "PORT", .help = "of the API server on 127.0.0.1; 0 chooses",
+        .max = 65535),
+    OPT(STRING, "gate-admin", gate_admin, .def = "", .arg = "IP:PORT",
+        .help = "what stands behind Service istio-system/meshgate"),
     OPT(INT, "seed", seed, .def = "1", .arg = "N", .help = "of everything random", .max = INT64_MAX),
     OPT(STRING, "log-level", log_level, .def = "info", .arg = "LEVEL", .help = "debug, info, warn or error"),
     {.name = NULL},
@@ -41,9 +45,14 @@ static int run_mesh(const struct mesh_flags *f) {
     struct err err = {0};
     struct loop *loop = loop_new();
     struct rpc *rpc = rpc_new(loop);
-    struct mesh_opts opts = {.dir = f->dir, .nodes = (uint32_t)f->nodes, .namespaces = (uint32_t)f->namespaces,
-                             .pods = (uint32_t)f->pods, .replicas = (uint32_t)f->replicas, .api_port = (int)f->api_port,
-                             .gate_admin = f->gate_admin, .seed = (uint64_t)f->seed};
+    struct mesh_opts opts = {.dir = f->dir,
+                             .nodes = (uint32_t)f->nodes,
+                             .namespaces = (uint32_t)f->namespaces,
+                             .pods = (uint32_t)f->pods,
+                             .replicas = (uint32_t)f->replicas,
+                             .api_port = (int)f->api_port,
+                             .gate_admin = f->gate_admin,
+                             .seed = (uint64_t)f->seed};
     struct mesh *m = mesh_new(loop, rpc, &opts, &err);
     if (m) {
         log_info("mesh stands", log_s("dir", f->dir), log_i("pods", f->pods));
@@ -69,8 +78,8 @@ static int main_mesh(int argc, char **argv) {
         log_setup("meshgate-sim", level);
         return run_mesh(&f);
     case OPTIONS_HELP:
-        options_help(mesh_defs, "meshgate-sim mesh --dir DIR [OPTION]...", "Plays a cluster with a mesh on 127.x addresses.",
-                     STDOUT_FILENO);
+        options_help(mesh_defs, "meshgate-sim mesh --dir DIR [OPTION]...",
+                     "Plays a cluster with a mesh on 127.x addresses.", STDOUT_FILENO);
         return 0;
     case OPTIONS_VERSION:
         puts("meshgate-sim " MESHGATE_VERSION);

@@ -17,7 +17,7 @@ struct sim_roots {
     struct pki_ca *ca;
     void (*ready)(void *ctx, const struct pki_ca *ca);
     void *ctx;
-    struct kube_call *call;     /* about the Secret */
+    struct kube_call *call; /* about the Secret */
     struct timer retry;
     struct reflector *namespaces, *webhooks;
     struct write *writes;
@@ -100,7 +100,8 @@ static void begin(struct sim_roots *r) {
     static const struct reflector_ops on_namespaces = {on_namespace, ignore_gone, ignore_synced};
     static const struct reflector_ops on_webhooks = {on_webhook, ignore_gone, ignore_synced};
     char *query = mem_printf("labelSelector=istio.io%%2Frev%%3D%s", r->revision);
-    struct reflector_opts webhooks = {.path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations", .query = query};
+    struct reflector_opts webhooks = {.path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+                                      .query = query};
     struct reflector_opts namespaces = {.path = "/api/v1/namespaces"};
     r->root_pem = pki_ca_cert(r->ca);
     r->bundle = pki_base64(r->root_pem);
@@ -123,7 +124,8 @@ static void again(struct sim_roots *r, const char *what, const struct kube_respo
 static bool take_secret(struct sim_roots *r, const struct kube_response *x) {
     struct err err = {0};
     json_t *o = js_parse(x->body, x->len, 1 << 20, &err);
-    char *cert = pki_unbase64(js_text(o, "data", "ca-cert.pem", NULL)), *key = pki_unbase64(js_text(o, "data", "ca-key.pem", NULL));
+    char *cert = pki_unbase64(js_text(o, "data", "ca-cert.pem", NULL)),
+         *key = pki_unbase64(js_text(o, "data", "ca-key.pem", NULL));
     if (cert && key) {
         r->ca = pki_ca_load(cert, key, &err);
     }
@@ -147,8 +149,9 @@ static void make_secret(struct sim_roots *r) {
     static const struct kube_handler handler = {NULL, on_created};
     struct pki_ca *ca = pki_ca_new("cluster.local");
     char *cert = pki_ca_cert(ca), *key = pki_ca_key(ca), *cert64 = pki_base64(cert), *key64 = pki_base64(key);
-    json_t *o = json_pack("{s:s,s:s,s:{s:s},s:s,s:{s:s,s:s}}", "apiVersion", "v1", "kind", "Secret", "metadata", "name",
-                          "istio-ca-secret", "type", "istio.io/ca-root", "data", "ca-cert.pem", cert64, "ca-key.pem", key64);
+    json_t *o =
+        json_pack("{s:s,s:s,s:{s:s},s:s,s:{s:s,s:s}}", "apiVersion", "v1", "kind", "Secret", "metadata", "name",
+                  "istio-ca-secret", "type", "istio.io/ca-root", "data", "ca-cert.pem", cert64, "ca-key.pem", key64);
     char *text = js_dump(o);
     struct kube_request q = {.method = "POST", .path = SECRETS, .body = text};
     r->call = kube_send(r->kube, &q, &handler, r);
@@ -180,7 +183,8 @@ static void ask_secret(void *ctx) {
     r->call = kube_send(r->kube, &q, &handler, r);
 }
 
-struct sim_roots *sim_roots_new(struct kube *kube, const char *revision, void (*ready)(void *ctx, const struct pki_ca *ca), void *ctx) {
+struct sim_roots *sim_roots_new(struct kube *kube, const char *revision, void (*ready)(void *ctx, const struct pki_ca *ca),
+                                void *ctx) {
     struct sim_roots *r = mem_alloc(sizeof *r);
     r->kube = kube;
     r->revision = mem_dup(revision);

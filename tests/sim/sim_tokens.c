@@ -49,8 +49,8 @@ static void on_reviewed(void *ctx, const struct kube_response *r) {
 void sim_tokens_review(struct sim_tokens *t, const char *token, struct ads_auth *a) {
     static const struct kube_handler handler = {NULL, on_reviewed};
     struct review *x = mem_alloc(sizeof *x);
-    json_t *o = json_pack("{s:s,s:s,s:{s:s,s:[s]}}", "apiVersion", "authentication.k8s.io/v1", "kind", "TokenReview", "spec", "token",
-                          token, "audiences", "istio-ca");
+    json_t *o = json_pack("{s:s,s:s,s:{s:s,s:[s]}}", "apiVersion", "authentication.k8s.io/v1", "kind", "TokenReview",
+                          "spec", "token", token, "audiences", "istio-ca");
     char *text = o ? js_dump(o) : mem_dup("{}"); /* no UTF-8: the server refuses it */
     struct kube_request q = {.method = "POST", .path = "/apis/authentication.k8s.io/v1/tokenreviews", .body = text};
     x->owner = t;

@@ -133,7 +133,8 @@ static void on_due(void *ctx) {
         await(c);
         return;
     }
-    struct kube_response r = {.status = reply.status, .body = reply.body ? reply.body : "", .len = reply.body ? strlen(reply.body) : 0};
+    struct kube_response r = {
+        .status = reply.status, .body = reply.body ? reply.body : "", .len = reply.body ? strlen(reply.body) : 0};
     finish(c, &r);
     free(reply.body);
 }

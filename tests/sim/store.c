@@ -152,7 +152,9 @@ bool store_call_route(struct store_call *c, struct store_reply *out) {
 
 static void forbidden(const struct store_call *c, struct store_reply *out) {
     const struct store_res *r = &store_resources[c->res];
-    const char *verb = !strcmp(c->method, "GET")      ? (c->name ? "get" : store_call_param(c, "watch") ? "watch" : "list")
+    const char *verb = !strcmp(c->method, "GET")      ? (c->name                        ? "get"
+                                                         : store_call_param(c, "watch") ? "watch"
+                                                                                        : "list")
                        : !strcmp(c->method, "POST")   ? "create"
                        : !strcmp(c->method, "PUT")    ? "update"
                        : !strcmp(c->method, "DELETE") ? "delete"
@@ -162,8 +164,9 @@ static void forbidden(const struct store_call *c, struct store_reply *out) {
     snprintf(scope, sizeof scope, "in the namespace \"%s\"", c->ns ? c->ns : "");
     snprintf(where, sizeof where, c->name ? " \"%s\"" : "%s", c->name ? c->name : "");
     store_status(out, 403, "Forbidden", store_details(r, c->name),
-                 "%s%s is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group \"%s\" %s", q, where, c->user->name,
-                 verb, r->plural, c->sub ? "/" : "", c->sub ? c->sub : "", r->group, c->ns ? scope : "at the cluster scope");
+                 "%s%s is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group \"%s\" %s", q, where,
+                 c->user->name, verb, r->plural, c->sub ? "/" : "", c->sub ? c->sub : "", r->group,
+                 c->ns ? scope : "at the cluster scope");
 }
 
 static void answer_fault(const struct store_call *c, int fault, struct store_reply *out) {
@@ -191,13 +194,15 @@ static void answer_fault(const struct store_call *c, int fault, struct store_rep
         store_status(out, 503, "ServiceUnavailable", NULL, "the server is currently unable to handle the request");
         return;
     default:
-        store_status(out, fault, "InternalError", json_object(), "an error on the server (\"told to fail\") has prevented the "
+        store_status(out, fault, "InternalError", json_object(),
+                     "an error on the server (\"told to fail\") has prevented the "
                      "request from succeeding");
     }
 }
 
 static void not_allowed(struct store_reply *out) {
-    store_status(out, 405, "MethodNotAllowed", json_object(), "the server does not allow this method on the requested resource");
+    store_status(out, 405, "MethodNotAllowed", json_object(),
+                 "the server does not allow this method on the requested resource");
 }
 
 static void get_one(struct store *s, const struct store_call *c, struct store_reply *out) {
@@ -226,7 +231,8 @@ static void serve_post(struct store *s, const struct store_call *c, struct store
 
 static bool known_subresource(const struct store_call *c) {
     const struct store_res *r = &store_resources[c->res];
-    return !c->sub || (r->status && !strcmp(c->sub, "status")) || (!strcmp(r->plural, "pods") && !strcmp(c->sub, "eviction")) ||
+    return !c->sub || (r->status && !strcmp(c->sub, "status")) ||
+           (!strcmp(r->plural, "pods") && !strcmp(c->sub, "eviction")) ||
            (!strcmp(r->plural, "serviceaccounts") && !strcmp(c->sub, "token"));
 }
 
@@ -258,8 +264,10 @@ static void serve_resource(struct store *s, const struct store_call *c, struct s
 
 static bool serve_other(const struct store_call *c, struct store_reply *out) {
     if (c->n_seg == 1 && !strcmp(c->seg[0], "version")) {
-        store_plain(out, 200, "{\n  \"major\": \"1\",\n  \"minor\": \"36\",\n  \"gitVersion\": \"v1.36.3\",\n  \"gitCommit\": \"\",\n  "
-                              "\"platform\": \"linux/amd64\"\n}");
+        store_plain(
+            out, 200,
+            "{\n  \"major\": \"1\",\n  \"minor\": \"36\",\n  \"gitVersion\": \"v1.36.3\",\n  \"gitCommit\": \"\",\n  "
+            "\"platform\": \"linux/amd64\"\n}");
         return true;
     }
     if (c->n_seg == 1 && (!strcmp(c->seg[0], "readyz") || !strcmp(c->seg[0], "healthz") || !strcmp(c->seg[0], "livez"))) {
@@ -272,8 +280,8 @@ static bool serve_other(const struct store_call *c, struct store_reply *out) {
 void store_request(struct store *s, const struct store_user *user, const char *method, const char *path_query,
                    const char *content_type, const char *accept, const char *body, size_t len, struct store_reply *out) {
     (void)accept; /* JSON is the only form */
-    struct store_call c = {.method = method, .content_type = content_type, .body = body ? body : "", .len = body ? len : 0,
-                           .user = user};
+    struct store_call c = {
+        .method = method, .content_type = content_type, .body = body ? body : "", .len = body ? len : 0, .user = user};
     *out = (struct store_reply){0};
     if (!store_call_parse(&c, path_query)) {
         store_status(out, 400, "BadRequest", NULL, "the request's path cannot be read");

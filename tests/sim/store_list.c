@@ -141,12 +141,14 @@ static bool token_read(const char *token, uint64_t *rv, char **key) {
 }
 
 static void continue_expired(struct store *s, const char *after, struct store_reply *out) {
-    json_t *o = store_status_object(
-        410, "Expired", NULL,
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "
-        "continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing "
-        "with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the "
-        "time the first chunk was returned and now may show up in the list.");
+    json_t *o = store_status_object(410, "Expired", NULL,
+                                    "The provided continue parameter is too old to display a consistent list result. You "
+                                    "can start a new list without the "
+                                    "continue parameter, or use the continue token in this response to retrieve the "
+                                    "remainder of the results. Continuing "
+                                    "with the provided token results in an inconsistent list - objects that were created, "
+                                    "modified, or deleted between the "
+                                    "time the first chunk was returned and now may show up in the list.");
     char *token = token_make(s->rv, after);
     json_object_set_new(o, "metadata", json_pack("{s:s}", "continue", token));
     store_answer(out, 410, o);
@@ -178,12 +180,15 @@ void store_list(struct store *s, const struct store_call *c, struct store_reply 
     char *after = NULL;
     struct store_select *select = NULL;
     if (limit && !text_int(limit, 0, 1000000, &n)) {
-        store_status(out, 400, "BadRequest", NULL, "limit: Invalid value: \"%s\": must be a number that is not negative", limit);
+        store_status(out, 400, "BadRequest", NULL, "limit: Invalid value: \"%s\": must be a number that is not negative",
+                     limit);
         return;
     }
     if (at && *at && !text_int(at, 0, INT64_MAX, &least)) {
-        store_status(out, 400, "BadRequest", NULL, "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": "
-                     "invalid syntax", at, at);
+        store_status(out, 400, "BadRequest", NULL,
+                     "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": "
+                     "invalid syntax",
+                     at, at);
         return;
     }
     if ((uint64_t)least > s->rv) {
@@ -201,7 +206,8 @@ void store_list(struct store *s, const struct store_call *c, struct store_reply 
     }
     select = store_select_new(c, out);
     if (select) {
-        struct page p = {.items = json_array(), .limit = (size_t)n, .select = select, .builtin = strcmp(r->group, "meshgate.io")};
+        struct page p = {
+            .items = json_array(), .limit = (size_t)n, .select = select, .builtin = strcmp(r->group, "meshgate.io")};
         store_sort(s, c->res);
         walk(s, c->res, rv, after, &p);
         finish(r, &p, rv, out);

@@ -83,7 +83,8 @@ static void record(struct store *s, size_t res, enum store_event event, json_t *
         s->cap_changes = s->cap_changes ? s->cap_changes * 2 : 256;
         s->changes = mem_grow(s->changes, s->cap_changes * sizeof *s->changes);
     }
-    struct store_change c = {.rv = s->rv, .res = res, .event = event, .now = json_incref(now), .before = json_incref(before)};
+    struct store_change c = {
+        .rv = s->rv, .res = res, .event = event, .now = json_incref(now), .before = json_incref(before)};
     s->changes[s->n_changes++] = c;
     json_incref(now);
     json_incref(before);
@@ -133,17 +134,18 @@ static bool spec_differs(const struct store_res *r, const json_t *a, const json_
         }
     }
     /* The real server counts a Deployment's annotations too. */
-    return !strcmp(r->plural, "deployments") && !json_equal(js_at(a, "metadata", "annotations", NULL),
-                                                            js_at(b, "metadata", "annotations", NULL)) &&
+    return !strcmp(r->plural, "deployments") &&
+           !json_equal(js_at(a, "metadata", "annotations", NULL), js_at(b, "metadata", "annotations", NULL)) &&
            (js_at(a, "metadata", "annotations", NULL) || js_at(b, "metadata", "annotations", NULL));
 }
 
 static void fill_new(struct store *s, const struct store_res *r, json_t *m) {
     if (!json_object_get(m, "uid")) {
         uint64_t a = next_random(s), b = next_random(s);
-        json_object_set_new(m, "uid", json_sprintf("%08x-%04x-4%03x-8%03x-%012" PRIx64, (unsigned)(a >> 32),
-                                                   (unsigned)(a >> 16) & 0xffffu, (unsigned)a & 0xfffu,
-                                                   (unsigned)(b >> 52) & 0xfffu, b & 0xffffffffffffu));
+        json_object_set_new(m, "uid",
+                            json_sprintf("%08x-%04x-4%03x-8%03x-%012" PRIx64, (unsigned)(a >> 32),
+                                         (unsigned)(a >> 16) & 0xffffu, (unsigned)a & 0xfffu, (unsigned)(b >> 52) & 0xfffu,
+                                         b & 0xffffffffffffu));
     }
     if (!json_object_get(m, "creationTimestamp")) {
         char at[40];
@@ -178,7 +180,8 @@ const json_t *store_commit(struct store *s, size_t res, json_t *obj) {
         json_object_set_new(obj, "apiVersion", json_string(r->version));
     }
     json_object_set_new(obj, "kind", json_string(r->kind));
-    struct store_obj *old = store_find(s, res, js_str(obj, "metadata", "namespace", NULL), js_text(obj, "metadata", "name", NULL));
+    struct store_obj *old =
+        store_find(s, res, js_str(obj, "metadata", "namespace", NULL), js_text(obj, "metadata", "name", NULL));
     if (old) {
         fill_old(r, obj, m, old->o);
         if (json_equal(obj, old->o)) {
@@ -239,7 +242,8 @@ bool store_put(struct store *s, const char *resource, json_t *obj, struct err *e
     const char *name = js_str(obj, "metadata", "name", NULL), *ns = js_str(obj, "metadata", "namespace", NULL);
     if (!name || !*name || (r->namespaced && (!ns || !*ns))) {
         json_decref(obj);
-        return err_set(err, ERR_INVALID, "%s: metadata.name%s is missing", r->kind, r->namespaced ? " or metadata.namespace" : "");
+        return err_set(err, ERR_INVALID, "%s: metadata.name%s is missing", r->kind,
+                       r->namespaced ? " or metadata.namespace" : "");
     }
     struct store_obj *old = store_find(s, res, ns, name);
     struct store_reply refusal = {0};
@@ -253,8 +257,8 @@ bool store_put(struct store *s, const char *resource, json_t *obj, struct err *e
     return true;
 }
 
-bool store_patch(struct store *s, const char *resource, const char *namespace_, const char *name, const json_t *patch, bool status,
-                 struct err *err) {
+bool store_patch(struct store *s, const char *resource, const char *namespace_, const char *name, const json_t *patch,
+                 bool status, struct err *err) {
     size_t res;
     check(store_resource_find(NULL, NULL, resource, &res));
     struct store_obj *o = store_find(s, res, namespace_, name);
@@ -284,7 +288,8 @@ bool store_delete(struct store *s, const char *resource, const char *namespace_,
     return o != NULL;
 }
 
-void store_each(struct store *s, const char *resource, const char *namespace_, void (*fn)(void *ctx, const json_t *obj), void *ctx) {
+void store_each(struct store *s, const char *resource, const char *namespace_, void (*fn)(void *ctx, const json_t *obj),
+                void *ctx) {
     size_t res;
     check(store_resource_find(NULL, NULL, resource, &res));
     size_t n = namespace_ ? strlen(namespace_) : 0;

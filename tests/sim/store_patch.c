@@ -59,7 +59,8 @@ static bool check_names(struct store *s, const struct store_call *c, json_t *o, 
     json_t *m = json_object_get(o, "metadata");
     const char *kind = js_str(o, "kind", NULL), *ns = js_str(o, "metadata", "namespace", NULL);
     if (kind && strcmp(kind, r->kind)) {
-        store_status(out, 400, "BadRequest", NULL, "the kind in the data (%s) does not match the expected kind (%s)", kind, r->kind);
+        store_status(out, 400, "BadRequest", NULL, "the kind in the data (%s) does not match the expected kind (%s)", kind,
+                     r->kind);
         return false;
     }
     if (!json_is_object(m)) {
@@ -67,7 +68,8 @@ static bool check_names(struct store *s, const struct store_call *c, json_t *o, 
         json_object_set_new(o, "metadata", m);
     }
     if (r->namespaced && ns && strcmp(ns, c->ns)) {
-        store_status(out, 400, "BadRequest", NULL, "the namespace of the provided object does not match the namespace sent on the "
+        store_status(out, 400, "BadRequest", NULL,
+                     "the namespace of the provided object does not match the namespace sent on the "
                      "request");
         return false;
     }
@@ -96,7 +98,8 @@ static bool check_names(struct store *s, const struct store_call *c, json_t *o, 
 void store_create(struct store *s, const struct store_call *c, struct store_reply *out) {
     const struct store_res *r = &store_resources[c->res];
     if (r->namespaced && !c->ns) {
-        store_status(out, 405, "MethodNotAllowed", json_object(), "the server does not allow this method on the requested resource");
+        store_status(out, 405, "MethodNotAllowed", json_object(),
+                     "the server does not allow this method on the requested resource");
         return;
     }
     json_t *o = read_body(c, out);
@@ -108,7 +111,8 @@ void store_create(struct store *s, const struct store_call *c, struct store_repl
         return;
     }
     const char *name = js_text(o, "metadata", "name", NULL);
-    static const char *const server_owned[] = {"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"};
+    static const char *const server_owned[] = {"uid", "resourceVersion", "creationTimestamp", "generation",
+                                               "managedFields"};
     for (size_t i = 0; i < sizeof server_owned / sizeof *server_owned; i++) {
         json_object_del(json_object_get(o, "metadata"), server_owned[i]);
     }
@@ -165,8 +169,8 @@ static bool guarded(const struct store_call *c, const json_t *old, const json_t 
     const char *rv = js_str(sent, "metadata", "resourceVersion", NULL), *uid = js_str(sent, "metadata", "uid", NULL);
     const char *name = js_str(sent, "metadata", "name", NULL);
     if (name && strcmp(name, c->name)) {
-        store_status(out, 400, "BadRequest", NULL, "the name of the object (%s) does not match the name on the URL (%s)", name,
-                     c->name);
+        store_status(out, 400, "BadRequest", NULL, "the name of the object (%s) does not match the name on the URL (%s)",
+                     name, c->name);
         return false;
     }
     if (uid && strcmp(uid, js_text(old, "metadata", "uid", NULL))) {
@@ -256,7 +260,8 @@ static bool preconditions(const struct store_call *c, const json_t *old, struct 
         snprintf(why, sizeof why, "Precondition failed: UID in precondition: %s, UID in object meta: %s", uid,
                  js_text(old, "metadata", "uid", NULL));
     } else if (rv && strcmp(rv, js_text(old, "metadata", "resourceVersion", NULL))) {
-        snprintf(why, sizeof why, "Precondition failed: ResourceVersion in precondition: %s, ResourceVersion in object meta: %s", rv,
+        snprintf(why, sizeof why,
+                 "Precondition failed: ResourceVersion in precondition: %s, ResourceVersion in object meta: %s", rv,
                  js_text(old, "metadata", "resourceVersion", NULL));
     }
     json_decref(options);
@@ -303,8 +308,8 @@ void store_delete_call(struct store *s, const struct store_call *c, struct store
     } else {
         json_t *d = store_details(r, c->name);
         json_object_set(d, "uid", js_at(last, "metadata", "uid", NULL));
-        json_t *ok = json_pack("{s:s,s:s,s:{},s:s,s:o}", "kind", "Status", "apiVersion", "v1", "metadata", "status", "Success",
-                               "details", d);
+        json_t *ok = json_pack("{s:s,s:s,s:{},s:s,s:o}", "kind", "Status", "apiVersion", "v1", "metadata", "status",
+                               "Success", "details", d);
         store_answer(out, 200, ok);
         json_decref(ok);
     }

@@ -18,15 +18,18 @@ struct store_select {
     char *ns;
 };
 
-static const char *const fields_of_pods[] = {"spec.nodeName", "status.phase", "spec.serviceAccountName", "status.podIP", NULL};
-static const char *const fields_of_events[] = {"involvedObject.name", "involvedObject.namespace", "involvedObject.kind",
-                                               "involvedObject.uid", "reason", "type", NULL};
+static const char *const fields_of_pods[] = {"spec.nodeName", "status.phase", "spec.serviceAccountName", "status.podIP",
+                                             NULL};
+static const char *const fields_of_events[] = {
+    "involvedObject.name", "involvedObject.namespace", "involvedObject.kind", "involvedObject.uid", "reason", "type", NULL};
 
 static bool field_known(const char *plural, const char *key) {
     if (!strcmp(key, "metadata.name") || !strcmp(key, "metadata.namespace")) {
         return true;
     }
-    const char *const *list = !strcmp(plural, "pods") ? fields_of_pods : !strcmp(plural, "events") ? fields_of_events : NULL;
+    const char *const *list = !strcmp(plural, "pods")     ? fields_of_pods
+                              : !strcmp(plural, "events") ? fields_of_events
+                                                          : NULL;
     for (; list && *list; list++) {
         if (!strcmp(*list, key)) {
             return true;
@@ -135,7 +138,8 @@ struct store_select *store_select_new(const struct store_call *c, struct store_r
     const struct store_res *r = &store_resources[c->res];
     x->ns = mem_dup(c->ns);
     if (labels && !read_terms(x, labels, false)) {
-        store_status(out, 400, "BadRequest", NULL, "unable to parse requirement: cannot read label selector \"%s\"", labels);
+        store_status(out, 400, "BadRequest", NULL, "unable to parse requirement: cannot read label selector \"%s\"",
+                     labels);
         store_select_free(x);
         return NULL;
     }
@@ -146,9 +150,10 @@ struct store_select *store_select_new(const struct store_call *c, struct store_r
     }
     for (const struct term *t = x->terms; t; t = t->next) {
         if (t->field && (!field_known(r->plural, t->key) || (t->op != OP_EQ && t->op != OP_NE))) {
-            store_status(out, 400, "BadRequest", NULL, "Unable to find \"%s/%s, Resource=%s\" that match label selector \"\", "
-                         "field selector \"%s\": field label not supported: %s", *r->group ? r->group : "", r->version,
-                         r->plural, fields, t->key);
+            store_status(out, 400, "BadRequest", NULL,
+                         "Unable to find \"%s/%s, Resource=%s\" that match label selector \"\", "
+                         "field selector \"%s\": field label not supported: %s",
+                         *r->group ? r->group : "", r->version, r->plural, fields, t->key);
             store_select_free(x);
             return NULL;
         }

@@ -7,7 +7,8 @@
 
 static const char api_audience[] = "https://kubernetes.default.svc";
 
-void store_on_change(struct store *s, void (*fn)(void *ctx, const char *resource, const char *event, const json_t *obj), void *ctx) {
+void store_on_change(struct store *s, void (*fn)(void *ctx, const char *resource, const char *event, const json_t *obj),
+                     void *ctx) {
     s->on_change = fn;
     s->on_change_ctx = ctx;
 }
@@ -17,7 +18,8 @@ void store_on_admit_pod(struct store *s, bool (*fn)(void *ctx, json_t *pod, stru
     s->on_admit_ctx = ctx;
 }
 
-void store_on_proxy(struct store *s, bool (*fn)(void *ctx, const char *ns, const char *service, const char *path, struct store_reply *out),
+void store_on_proxy(struct store *s,
+                    bool (*fn)(void *ctx, const char *ns, const char *service, const char *path, struct store_reply *out),
                     void *ctx) {
     s->on_proxy = fn;
     s->on_proxy_ctx = ctx;
@@ -115,8 +117,9 @@ void store_special_done(struct store *s) {
 static json_t *extra_of(const struct store_token *t) {
     json_t *extra = json_object();
     uint64_t id = text_hash(1, t->token, strlen(t->token));
-    json_object_set_new(extra, "authentication.kubernetes.io/credential-id",
-                        json_pack("[o]", json_sprintf("JTI=%08x-0000-4000-8000-%012" PRIx64, (unsigned)id, id & 0xffffffffffffu)));
+    json_object_set_new(
+        extra, "authentication.kubernetes.io/credential-id",
+        json_pack("[o]", json_sprintf("JTI=%08x-0000-4000-8000-%012" PRIx64, (unsigned)id, id & 0xffffffffffffu)));
     if (t->node) {
         json_object_set_new(extra, "authentication.kubernetes.io/node-name", json_pack("[s]", t->node));
     }
@@ -139,17 +142,19 @@ static json_t *review(const struct store *s, const char *token, const json_t *au
     }
     if (!match) {
         char *wanted = json_array_size(audiences) ? js_dump(audiences) : mem_printf("[\"%s\"]", api_audience);
-        json_t *o = json_pack("{s:{},s:o}", "user", "error",
-                              json_sprintf("[invalid bearer token, token audiences [\"%s\"] is invalid for the target audiences %s]",
-                                           t->audience, wanted));
+        json_t *o = json_pack(
+            "{s:{},s:o}", "user", "error",
+            json_sprintf("[invalid bearer token, token audiences [\"%s\"] is invalid for the target audiences %s]",
+                         t->audience, wanted));
         free(wanted);
         return o;
     }
     uint64_t uid = text_hash(2, t->user, strlen(t->user));
-    json_t *user = json_pack("{s:s,s:o,s:[s,o,s],s:o}", "username", t->user, "uid",
-                             json_sprintf("%08x-0000-4000-9000-%012" PRIx64, (unsigned)uid, uid & 0xffffffffffffu), "groups",
-                             "system:serviceaccounts", json_sprintf("system:serviceaccounts:%s", t->namespace_ ? t->namespace_ : ""),
-                             "system:authenticated", "extra", extra_of(t));
+    json_t *user =
+        json_pack("{s:s,s:o,s:[s,o,s],s:o}", "username", t->user, "uid",
+                  json_sprintf("%08x-0000-4000-9000-%012" PRIx64, (unsigned)uid, uid & 0xffffffffffffu), "groups",
+                  "system:serviceaccounts", json_sprintf("system:serviceaccounts:%s", t->namespace_ ? t->namespace_ : ""),
+                  "system:authenticated", "extra", extra_of(t));
     return json_pack("{s:b,s:o,s:[s]}", "authenticated", 1, "user", user, "audiences", t->audience);
 }
 
@@ -158,7 +163,8 @@ void store_token_review(struct store *s, const struct store_call *c, struct stor
     json_t *o = js_parse(c->body, c->len, 256 * 1024, &err);
     const char *token = js_str(o, "spec", "token", NULL);
     if (!o || !token || !*token) {
-        store_status(out, 400, "BadRequest", NULL, "%s", o ? "token is required for TokenReview in authentication" : err.text);
+        store_status(out, 400, "BadRequest", NULL, "%s",
+                     o ? "token is required for TokenReview in authentication" : err.text);
     } else {
         json_object_set_new(o, "apiVersion", json_string("authentication.k8s.io/v1"));
         json_object_set_new(o, "kind", json_string("TokenReview"));
@@ -217,7 +223,8 @@ void store_evict(struct store *s, const struct store_call *c, struct store_reply
     }
     store_sort(s, budgets);
     for (const struct store_obj *b = s->tables[budgets].head; b; b = b->hh.next) {
-        if (strcmp(js_text(b->o, "metadata", "namespace", NULL), c->ns) || js_int(b->o, 0, "status", "disruptionsAllowed", NULL) > 0 ||
+        if (strcmp(js_text(b->o, "metadata", "namespace", NULL), c->ns) ||
+            js_int(b->o, 0, "status", "disruptionsAllowed", NULL) > 0 ||
             !labels_match(js_at(b->o, "spec", "selector", NULL), js_at(pod->o, "metadata", "labels", NULL))) {
             continue;
         }
@@ -225,7 +232,8 @@ void store_evict(struct store *s, const struct store_call *c, struct store_reply
                                    js_text(b->o, "metadata", "name", NULL),
                                    (long long)js_int(b->o, 0, "status", "desiredHealthy", NULL),
                                    (long long)js_int(b->o, 0, "status", "currentHealthy", NULL));
-        store_status(out, 429, "TooManyRequests", json_pack("{s:[{s:s,s:o}]}", "causes", "reason", "DisruptionBudget", "message", why),
+        store_status(out, 429, "TooManyRequests",
+                     json_pack("{s:[{s:s,s:o}]}", "causes", "reason", "DisruptionBudget", "message", why),
                      "Cannot evict pod as it would violate the pod's disruption budget.");
         return;
     }
@@ -233,7 +241,8 @@ void store_evict(struct store *s, const struct store_call *c, struct store_reply
     if (!dry || strcmp(dry, "All")) {
         store_remove(s, c->res, pod);
     }
-    json_t *ok = json_pack("{s:s,s:s,s:{},s:s,s:i}", "kind", "Status", "apiVersion", "v1", "metadata", "status", "Success", "code", 201);
+    json_t *ok = json_pack("{s:s,s:s,s:{},s:s,s:i}", "kind", "Status", "apiVersion", "v1", "metadata", "status", "Success",
+                           "code", 201);
     store_answer(out, 201, ok);
     json_decref(ok);
 }

@@ -74,5 +74,6 @@ void store_conflict(struct store_reply *out, const struct store_res *r, const ch
 void store_too_new(struct store_reply *out, uint64_t wanted, uint64_t have) {
     json_t *details = json_pack("{s:[{s:s,s:s}],s:i}", "causes", "reason", "ResourceVersionTooLarge", "message",
                                 "Too large resource version", "retryAfterSeconds", 1);
-    store_status(out, 504, "Timeout", details, "Timeout: Too large resource version: %" PRIu64 ", current: %" PRIu64, wanted, have);
+    store_status(out, 504, "Timeout", details, "Timeout: Too large resource version: %" PRIu64 ", current: %" PRIu64,
+                 wanted, have);
 }

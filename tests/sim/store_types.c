@@ -22,12 +22,13 @@ const struct store_res store_resources[] = {
     {"batch", "v1", "cronjobs", "CronJob", "cj", true, true, true, false},
     {"policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", true, true, true, false},
     {"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", NULL, true, false, true, false},
-    {"admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", NULL, false, false,
-     true, false},
+    {"admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", NULL, false,
+     false, true, false},
     {"admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", NULL, false,
      false, true, false},
     {"coordination.k8s.io", "v1", "leases", "Lease", NULL, true, false, false, false},
-    {"apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", "crd", false, true, true, false},
+    {"apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", "crd", false, true, true,
+     false},
     {"authentication.k8s.io", "v1", "tokenreviews", "TokenReview", NULL, false, false, false, true},
     {"meshgate.io", "v1alpha1", "meshupgrades", "MeshUpgrade", "mup", false, true, true, false},
 };
@@ -39,7 +40,8 @@ size_t store_resource_count(void) {
 bool store_resource_find(const char *group, const char *version, const char *plural, size_t *out) {
     for (size_t i = 0; i < store_resource_count(); i++) {
         const struct store_res *r = &store_resources[i];
-        if (!strcmp(r->plural, plural) && (!group || !strcmp(r->group, group)) && (!version || !strcmp(r->version, version))) {
+        if (!strcmp(r->plural, plural) && (!group || !strcmp(r->group, group)) &&
+            (!version || !strcmp(r->version, version))) {
             *out = i;
             return true;
         }
@@ -48,23 +50,24 @@ bool store_resource_find(const char *group, const char *version, const char *plu
 }
 
 static void add_resource(json_t *list, const struct store_res *r) {
-    json_t *verbs = r->create_only ? json_pack("[s]", "create")
-                                   : json_pack("[s,s,s,s,s,s,s]", "create", "delete", "get", "list", "patch", "update", "watch");
-    json_t *o = json_pack("{s:s,s:s,s:b,s:s,s:o}", "name", r->plural, "singularName", "", "namespaced", r->namespaced, "kind",
-                          r->kind, "verbs", verbs);
+    json_t *verbs = r->create_only
+                        ? json_pack("[s]", "create")
+                        : json_pack("[s,s,s,s,s,s,s]", "create", "delete", "get", "list", "patch", "update", "watch");
+    json_t *o = json_pack("{s:s,s:s,s:b,s:s,s:o}", "name", r->plural, "singularName", "", "namespaced", r->namespaced,
+                          "kind", r->kind, "verbs", verbs);
     if (r->short_name) {
         json_object_set_new(o, "shortNames", json_pack("[s]", r->short_name));
     }
     json_array_append_new(list, o);
     if (r->status) {
         json_array_append_new(list, json_pack("{s:o,s:s,s:b,s:s,s:[s,s,s]}", "name", json_sprintf("%s/status", r->plural),
-                                              "singularName", "", "namespaced", r->namespaced, "kind", r->kind, "verbs", "get",
-                                              "patch", "update"));
+                                              "singularName", "", "namespaced", r->namespaced, "kind", r->kind, "verbs",
+                                              "get", "patch", "update"));
     }
     if (!strcmp(r->plural, "pods")) {
-        json_array_append_new(list, json_pack("{s:s,s:s,s:b,s:s,s:s,s:s,s:[s]}", "name", "pods/eviction", "singularName", "",
-                                              "namespaced", 1, "group", "policy", "version", "v1", "kind", "Eviction", "verbs",
-                                              "create"));
+        json_array_append_new(list, json_pack("{s:s,s:s,s:b,s:s,s:s,s:s,s:[s]}", "name", "pods/eviction", "singularName",
+                                              "", "namespaced", 1, "group", "policy", "version", "v1", "kind", "Eviction",
+                                              "verbs", "create"));
     }
 }
 

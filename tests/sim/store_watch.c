@@ -190,8 +190,10 @@ static bool read_options(struct store_watch *w, struct store_reply *out) {
     const char *bookmarks = store_call_param(&w->call, "allowWatchBookmarks");
     int64_t from = 0, seconds = DEFAULT_TIMEOUT_S;
     if (rv && *rv && !text_int(rv, 0, INT64_MAX, &from)) {
-        store_status(out, 500, NULL, NULL, "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid "
-                     "syntax", rv, rv);
+        store_status(out, 500, NULL, NULL,
+                     "resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid "
+                     "syntax",
+                     rv, rv);
         return false;
     }
     if ((uint64_t)from > s->rv) {
@@ -238,7 +240,8 @@ struct store_watch *store_watch(struct store *s, const struct store_user *user, 
     w->call.user = user;
     if (!store_call_parse(&w->call, path_query)) {
         store_status(out, 400, "BadRequest", NULL, "the request's path cannot be read");
-    } else if (store_call_route(&w->call, out) && (w->select = store_select_new(&w->call, out)) != NULL && read_options(w, out)) {
+    } else if (store_call_route(&w->call, out) && (w->select = store_select_new(&w->call, out)) != NULL &&
+               read_options(w, out)) {
         timer_set(s->sched, &w->start, sched_now(s->sched), on_start, w);
         if (w->bookmarks) {
             timer_set(s->sched, &w->bookmark, sched_now(s->sched) + BOOKMARK_MS, on_bookmark, w);

@@ -112,7 +112,10 @@ static void on_done(void *ctx, const struct kube_response *r) {
 
 static void put_question(struct kube *k, const char *method, const char *path, const char *body, struct answer *a) {
     static const struct kube_handler h = {NULL, on_done};
-    struct kube_request q = {.method = method, .path = path, .body = body, .timeout_ms = PATIENCE_MS,
+    struct kube_request q = {.method = method,
+                             .path = path,
+                             .body = body,
+                             .timeout_ms = PATIENCE_MS,
                              .content_type = !strcmp(method, "PATCH") ? "application/merge-patch+json" : NULL};
     *a = (struct answer){0};
     kube_send(k, &q, &h, a);
@@ -192,8 +195,9 @@ static void put(struct fixture *f, const char *name, int filler) {
     struct err err = {0};
     char *text = mem_alloc((size_t)filler + 1);
     memset(text, 'x', (size_t)filler);
-    assert_true(store_put(f->store, "configmaps", json_pack("{s:{s:s,s:s},s:{s:s}}", "metadata", "name", name, "namespace", "shop", "data",
-                                                            "text", text), &err));
+    assert_true(store_put(
+        f->store, "configmaps",
+        json_pack("{s:{s:s,s:s},s:{s:s}}", "metadata", "name", name, "namespace", "shop", "data", "text", text), &err));
     free(text);
 }
 
@@ -306,9 +310,12 @@ static void certificates(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(requests, setup, teardown), cmocka_unit_test_setup_teardown(strangers, setup, teardown),
-        cmocka_unit_test_setup_teardown(silence, setup, teardown),  cmocka_unit_test_setup_teardown(watches, setup, teardown),
-        cmocka_unit_test_setup_teardown(relayed, setup, teardown),  cmocka_unit_test(certificates),
+        cmocka_unit_test_setup_teardown(requests, setup, teardown),
+        cmocka_unit_test_setup_teardown(strangers, setup, teardown),
+        cmocka_unit_test_setup_teardown(silence, setup, teardown),
+        cmocka_unit_test_setup_teardown(watches, setup, teardown),
+        cmocka_unit_test_setup_teardown(relayed, setup, teardown),
+        cmocka_unit_test(certificates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE /* memmem */
-/* The embedded mesh's files and answers: /proc trees as the agent reads them, the injector's patch, pushes on the xDS port. */
+/* The embedded mesh's files and answers: /proc trees as the agent reads them, the injector's patch, pushes on the xDS port.
+ */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,7 +19,8 @@
 /* --- /proc --- */
 
 static void tell(void *ctx, const struct dial_seen *d) {
-    json_object_set_new(ctx, d->pod_uid, json_sprintf("%s %s %u", d->remote[0] ? d->pod_ip : "", d->remote, d->connections));
+    json_object_set_new(ctx, d->pod_uid,
+                        json_sprintf("%s %s %u", d->remote[0] ? d->pod_ip : "", d->remote, d->connections));
 }
 
 static void compare(const char *dir, struct world *w, const char *node) {
@@ -48,8 +50,14 @@ static void proc_trees(void **state) {
     struct vclock *clock = vclock_new(1795420800000);
     struct sched *sched = vclock_sched(clock);
     struct store *s = store_new(sched);
-    struct world_opts opts = {.nodes = 2, .namespaces = 3, .pods = 12, .replicas = 1, .seed = 1, .pod_net = "127.44",
-                              .istiod_net = "127.45", .service_net = "127.46"};
+    struct world_opts opts = {.nodes = 2,
+                              .namespaces = 3,
+                              .pods = 12,
+                              .replicas = 1,
+                              .seed = 1,
+                              .pod_net = "127.44",
+                              .istiod_net = "127.45",
+                              .service_net = "127.46"};
     struct world *w = world_new(&opts, s, sched);
     char *nodes[] = {(char[]){"node-01"}, (char[]){"node-02"}, NULL};
     struct procfs *p = procfs_new(dir, w, nodes, &err);
@@ -92,7 +100,8 @@ static json_t *inject(const char *review) {
 static void injection(void **state) {
     (void)state;
     struct err err = {0};
-    json_t *o = inject(REVIEW("{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[{\"name\":\"web\"}]}}"));
+    json_t *o =
+        inject(REVIEW("{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[{\"name\":\"web\"}]}}"));
     assert_string_equal(js_text(o, "response", "uid", NULL), "u");
     assert_true(js_bool(o, false, "response", "allowed", NULL));
     char *text = pki_unbase64(js_text(o, "response", "patch", NULL));
@@ -180,7 +189,8 @@ static void turn(struct xds *x) {
 static struct rpc_stream *open_stream(struct xds *x, struct rpc_channel *c, const char *token) {
     static const struct rpc_stream_ops ops = {on_message, on_end};
     struct rpc_header h = {"authorization", token};
-    return rpc_stream_open(c, "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources", &h, 1, PATIENCE_MS, &ops, x);
+    return rpc_stream_open(c, "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources", &h, 1,
+                           PATIENCE_MS, &ops, x);
 }
 
 static void ask(struct rpc_stream *s, const char *node, const char *type, const char *name) {
@@ -213,11 +223,19 @@ static void pushes(void **state) {
     pki_leaf(ca, NULL, "DNS:istiod-old.istio-system.svc", true, &cert, &key);
     buf_init(&x.last, 1 << 20);
     x.istiod = istiod_new("old", "1.29.6", "istiod-0", loop_sched(x.loop), 1);
-    struct ads_opts opts = {.rpc = rpc, .address = "127.48.1.1:15012", .cert_pem = cert, .key_pem = key, .istiod = istiod_of,
-                            .frozen = is_frozen, .authenticate = authenticate, .ctx = &x, .pushes = true};
+    struct ads_opts opts = {.rpc = rpc,
+                            .address = "127.48.1.1:15012",
+                            .cert_pem = cert,
+                            .key_pem = key,
+                            .istiod = istiod_of,
+                            .frozen = is_frozen,
+                            .authenticate = authenticate,
+                            .ctx = &x,
+                            .pushes = true};
     x.ads = ads_new(&opts, &err);
     assert_non_null(x.ads);
-    struct rpc_channel_opts channel = {.target = "127.48.1.1:15012", .server_name = "istiod-old.istio-system.svc", .root_pem = root};
+    struct rpc_channel_opts channel = {
+        .target = "127.48.1.1:15012", .server_name = "istiod-old.istio-system.svc", .root_pem = root};
     struct rpc_channel *c = rpc_channel_new(rpc, &channel);
     open_stream(&x, c, "Bearer bad");
     turn(&x);

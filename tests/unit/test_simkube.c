@@ -73,8 +73,10 @@ static void change(struct store *s) {
         store_delete(s, "pods", ns, name);
         return;
     default:
-        assert_true(store_put(s, "pods", json_pack("{s:{s:s,s:s},s:{s:i}}", "metadata", "name", name, "namespace", ns, "spec", "x",
-                                                   (int)draw(5)), &err));
+        assert_true(store_put(
+            s, "pods",
+            json_pack("{s:{s:s,s:s},s:{s:i}}", "metadata", "name", name, "namespace", ns, "spec", "x", (int)draw(5)),
+            &err));
     }
 }
 

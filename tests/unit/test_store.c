@@ -59,8 +59,8 @@ static void run_rows(struct store *s, const struct row *rows, size_t n) {
         bool absent = r->has && *r->has == '!';
         bool found = r->has && text && strstr(text, r->has + absent);
         if (status != r->status || (r->has && found == absent)) {
-            fail_msg("row %zu: %s %s: status %d (wanted %d), wanted text %s in: %s", i, r->method, r->path, status, r->status,
-                     r->has ? r->has : "-", text);
+            fail_msg("row %zu: %s %s: status %d (wanted %d), wanted text %s in: %s", i, r->method, r->path, status,
+                     r->status, r->has ? r->has : "-", text);
         }
         free(text);
     }
@@ -81,10 +81,12 @@ static void objects(void **state) {
         {"POST", PODS, 0, "not json", 400, "BadRequest"},
         {"POST", PODS "?dryRun=All", 0, "{\"metadata\":{\"name\":\"dry\"}}", 201, "dry"},
         {"GET", PODS "/dry", 0, 0, 404, "NotFound"},
-        {"POST", DEPLOY, 0, "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":1},\"status\":{\"replicas\":9}}", 201, "!\"status\""},
+        {"POST", DEPLOY, 0, "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":1},\"status\":{\"replicas\":9}}", 201,
+         "!\"status\""},
         {"GET", DEPLOY "/d", 0, 0, 200, "\"generation\":1"},
         {"GET", DEPLOY "/nosuch", 0, 0, 404, "\"group\":\"apps\""},
-        {"DELETE", DEPLOY "/d", 0, "{\"preconditions\":{\"uid\":\"wrong\"}}", 409, "Precondition failed: UID in precondition: wrong"},
+        {"DELETE", DEPLOY "/d", 0, "{\"preconditions\":{\"uid\":\"wrong\"}}", 409,
+         "Precondition failed: UID in precondition: wrong"},
         {"DELETE", DEPLOY "/d", 0, 0, 200, "\"status\":\"Success\""},
         {"DELETE", DEPLOY "/d", 0, 0, 404, "deployments.apps \\\"d\\\" not found"},
         {"DELETE", NS "/shop", 0, 0, 200, "shop"},
@@ -96,11 +98,13 @@ static void objects(void **state) {
 static void changes(void **state) {
     static const struct row rows[] = {
         {"POST", NS, 0, "{\"metadata\":{\"name\":\"shop\",\"labels\":{\"a\":\"1\",\"b\":\"2\"}}}", 201, "1001"},
-        {"PATCH", NS "/shop", MERGE, "{\"metadata\":{\"labels\":{\"a\":null,\"c\":\"3\"}}}", 200, "{\"b\":\"2\",\"c\":\"3\"}"},
+        {"PATCH", NS "/shop", MERGE, "{\"metadata\":{\"labels\":{\"a\":null,\"c\":\"3\"}}}", 200,
+         "{\"b\":\"2\",\"c\":\"3\"}"},
         {"PATCH", NS "/shop", MERGE, "{\"metadata\":{\"labels\":{\"c\":\"3\"}}}", 200, "\"resourceVersion\":\"1002\""},
         {"PATCH", NS "/shop", MERGE, "{\"metadata\":{\"resourceVersion\":\"1001\",\"labels\":{\"d\":\"4\"}}}", 409,
          "the object has been modified; please apply your changes to the latest version and try again"},
-        {"PATCH", NS "/shop", MERGE, "{\"metadata\":{\"resourceVersion\":\"1002\",\"labels\":{\"d\":\"4\"}}}", 200, "\"1003\""},
+        {"PATCH", NS "/shop", MERGE, "{\"metadata\":{\"resourceVersion\":\"1002\",\"labels\":{\"d\":\"4\"}}}", 200,
+         "\"1003\""},
         {"PATCH", NS "/shop", MERGE, "{\"metadata\":{\"uid\":\"x\"}}", 409, "UID in precondition: x"},
         {"PATCH", NS "/shop", MERGE, "{\"metadata\":{\"name\":\"x\"}}", 400, "does not match the name on the URL"},
         {"PATCH", NS "/shop", STRATEGIC, "{\"metadata\":{\"labels\":{\"d\":null}}}", 200, "!\"d\""},
@@ -110,7 +114,8 @@ static void changes(void **state) {
         {"GET", NS "/shop", 0, 0, 200, "!\"e\":\"5\""},
         {"PATCH", NS "/nosuch", MERGE, "{}", 404, "NotFound"},
         {"POST", DEPLOY, 0, "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":1}}", 201, 0},
-        {"PATCH", DEPLOY "/d/status", MERGE, "{\"status\":{\"replicas\":1},\"spec\":{\"replicas\":7}}", 200, "\"generation\":1"},
+        {"PATCH", DEPLOY "/d/status", MERGE, "{\"status\":{\"replicas\":1},\"spec\":{\"replicas\":7}}", 200,
+         "\"generation\":1"},
         {"GET", DEPLOY "/d", 0, 0, 200, "\"spec\":{\"replicas\":1}"},
         {"PATCH", DEPLOY "/d", MERGE, "{\"status\":null,\"spec\":{\"replicas\":2}}", 200, "\"status\":{\"replicas\":1}"},
         {"GET", DEPLOY "/d", 0, 0, 200, "\"generation\":2"},
@@ -155,7 +160,8 @@ static void refusals(void **state) {
     char *text;
     store_fault(f->store, "admin", 403);
     assert_int_equal(ask(f->store, "GET", "/api/v1/pods", NULL, NULL, &text), 403);
-    assert_non_null(strstr(text, "User \\\"admin\\\" cannot list resource \\\"pods\\\" in API group \\\"\\\" at the cluster scope"));
+    assert_non_null(
+        strstr(text, "User \\\"admin\\\" cannot list resource \\\"pods\\\" in API group \\\"\\\" at the cluster scope"));
     free(text);
     store_fault(f->store, "admin", -1);
     assert_int_equal(ask(f->store, "GET", "/api/v1/pods", NULL, NULL, &text), -1);
@@ -167,8 +173,9 @@ static void refusals(void **state) {
 
 static void put_pod(struct store *s, const char *name, const char *label, const char *node) {
     struct err err = {0};
-    assert_true(store_put(s, "pods", json_pack("{s:{s:s,s:s,s:{s:s}},s:{s:s}}", "metadata", "name", name, "namespace", "shop",
-                                               "labels", "app", label, "spec", "nodeName", node),
+    assert_true(store_put(s, "pods",
+                          json_pack("{s:{s:s,s:s,s:{s:s}},s:{s:s}}", "metadata", "name", name, "namespace", "shop",
+                                    "labels", "app", label, "spec", "nodeName", node),
                           &err));
 }
 
@@ -193,11 +200,20 @@ static void selectors(void **state) {
         const char *query;
         size_t n;
     } rows[] = {
-        {"labelSelector=app%3Dweb", 2},  {"labelSelector=app%3D%3Dweb", 2}, {"labelSelector=app!%3Dweb", 1},
-        {"labelSelector=app", 3},        {"labelSelector=!app", 0},         {"labelSelector=app+in+(web,db)", 3},
-        {"labelSelector=app+notin+(web)", 1}, {"labelSelector=app%3Dweb,app!%3Ddb", 2}, {"labelSelector=x+notin+(y)", 3},
-        {"fieldSelector=spec.nodeName%3Dn1", 2}, {"fieldSelector=metadata.name%3Db", 1},
-        {"fieldSelector=metadata.namespace!%3Dshop", 0}, {"fieldSelector=spec.nodeName%3Dn1&labelSelector=app%3Ddb", 1}, {"", 3},
+        {"labelSelector=app%3Dweb", 2},
+        {"labelSelector=app%3D%3Dweb", 2},
+        {"labelSelector=app!%3Dweb", 1},
+        {"labelSelector=app", 3},
+        {"labelSelector=!app", 0},
+        {"labelSelector=app+in+(web,db)", 3},
+        {"labelSelector=app+notin+(web)", 1},
+        {"labelSelector=app%3Dweb,app!%3Ddb", 2},
+        {"labelSelector=x+notin+(y)", 3},
+        {"fieldSelector=spec.nodeName%3Dn1", 2},
+        {"fieldSelector=metadata.name%3Db", 1},
+        {"fieldSelector=metadata.namespace!%3Dshop", 0},
+        {"fieldSelector=spec.nodeName%3Dn1&labelSelector=app%3Ddb", 1},
+        {"", 3},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (count(s, rows[i].query) != rows[i].n) {
@@ -231,7 +247,8 @@ static void pages(void **state) {
     assert_non_null(strstr(text, "p5"));
     free(text);
     assert_int_equal(json_array_size(json_object_get(second, "items")), 6);
-    assert_string_equal(js_str(second, "metadata", "resourceVersion", NULL), js_str(first, "metadata", "resourceVersion", NULL));
+    assert_string_equal(js_str(second, "metadata", "resourceVersion", NULL),
+                        js_str(first, "metadata", "resourceVersion", NULL));
     store_compact(s);
     assert_int_equal(ask(s, "GET", path, NULL, NULL, &text), 410);
     assert_non_null(strstr(text, "The provided continue parameter is too old"));
@@ -244,19 +261,23 @@ static void tokens(void **state) {
     struct store *s = ((struct fixture *)*state)->store;
     store_add_token(s, "secret-1", "istio-system", "meshgate-agent", "meshgate", "node-01", "agent-x");
     static const struct row rows[] = {
-        {"POST", "/apis/authentication.k8s.io/v1/tokenreviews", 0, "{\"spec\":{\"token\":\"secret-1\",\"audiences\":[\"meshgate\"]}}",
-         201, "\"authentication.kubernetes.io/node-name\":[\"node-01\"]"},
-        {"POST", "/apis/authentication.k8s.io/v1/tokenreviews", 0, "{\"spec\":{\"token\":\"secret-1\",\"audiences\":[\"meshgate\"]}}",
-         201, "\"username\":\"system:serviceaccount:istio-system:meshgate-agent\""},
+        {"POST", "/apis/authentication.k8s.io/v1/tokenreviews", 0,
+         "{\"spec\":{\"token\":\"secret-1\",\"audiences\":[\"meshgate\"]}}", 201,
+         "\"authentication.kubernetes.io/node-name\":[\"node-01\"]"},
+        {"POST", "/apis/authentication.k8s.io/v1/tokenreviews", 0,
+         "{\"spec\":{\"token\":\"secret-1\",\"audiences\":[\"meshgate\"]}}", 201,
+         "\"username\":\"system:serviceaccount:istio-system:meshgate-agent\""},
         {"POST", "/apis/authentication.k8s.io/v1/tokenreviews", 0, "{\"spec\":{\"token\":\"secret-1\"}}", 201,
          "token audiences [\\\"meshgate\\\"] is invalid for the target audiences [\\\"https://kubernetes.default.svc\\\"]"},
-        {"POST", "/apis/authentication.k8s.io/v1/tokenreviews", 0, "{\"spec\":{\"token\":\"no\"}}", 201, "invalid bearer token"},
+        {"POST", "/apis/authentication.k8s.io/v1/tokenreviews", 0, "{\"spec\":{\"token\":\"no\"}}", 201,
+         "invalid bearer token"},
         {"POST", "/apis/authentication.k8s.io/v1/tokenreviews", 0, "{\"spec\":{\"token\":\"no\"}}", 201, "!authenticated"},
         {"POST", "/apis/authentication.k8s.io/v1/tokenreviews", 0, "{\"spec\":{}}", 400, "token is required"},
     };
     RUN(s, rows);
     assert_null(store_authenticate(s, "secret-1", NULL, NULL));
-    assert_string_equal(store_authenticate(s, "secret-1", "meshgate", NULL), "system:serviceaccount:istio-system:meshgate-agent");
+    assert_string_equal(store_authenticate(s, "secret-1", "meshgate", NULL),
+                        "system:serviceaccount:istio-system:meshgate-agent");
     store_drop_token(s, "secret-1");
     assert_null(store_authenticate(s, "secret-1", "meshgate", NULL));
 }
@@ -266,9 +287,9 @@ static void eviction(void **state) {
     struct err err = {0};
     put_pod(s, "a", "web", "n1");
     assert_true(store_put(s, "poddisruptionbudgets",
-                          json_pack("{s:{s:s,s:s},s:{s:{s:{s:s}}},s:{s:i,s:i,s:i}}", "metadata", "name", "b", "namespace", "shop", "spec",
-                                    "selector", "matchLabels", "app", "web", "status", "disruptionsAllowed", 0, "desiredHealthy", 1,
-                                    "currentHealthy", 1),
+                          json_pack("{s:{s:s,s:s},s:{s:{s:{s:s}}},s:{s:i,s:i,s:i}}", "metadata", "name", "b", "namespace",
+                                    "shop", "spec", "selector", "matchLabels", "app", "web", "status", "disruptionsAllowed",
+                                    0, "desiredHealthy", 1, "currentHealthy", 1),
                           &err));
     static const struct row refused[] = {
         {"POST", PODS "/a/eviction", 0, "{}", 429, "The disruption budget b needs 1 healthy pods and has 1 currently"},
@@ -284,11 +305,14 @@ static void eviction(void **state) {
     RUN(s, done);
 }
 
-#define SPEC(from, to, waves) "{\"metadata\":{\"name\":\"u\"},\"spec\":{\"from\":{\"revision\":\"" from "\"},\"to\":{\"revision\":\"" to "\"},\"waves\":" waves "}}"
+#define SPEC(from, to, waves)                                                                                  \
+    "{\"metadata\":{\"name\":\"u\"},\"spec\":{\"from\":{\"revision\":\"" from "\"},\"to\":{\"revision\":\"" to \
+    "\"},\"waves\":" waves "}}"
 
 static void upgrades(void **state) {
     static const struct row rows[] = {
-        {"POST", MUP, 0, "{\"metadata\":{\"name\":\"u\"}}", 422, "MeshUpgrade.meshgate.io \\\"u\\\" is invalid: spec: Required value"},
+        {"POST", MUP, 0, "{\"metadata\":{\"name\":\"u\"}}", 422,
+         "MeshUpgrade.meshgate.io \\\"u\\\" is invalid: spec: Required value"},
         {"POST", MUP, 0, "{\"metadata\":{\"name\":\"u\"},\"spec\":{\"waves\":[{\"name\":\"a\"}]}}", 422,
          "[spec.from: Required value, spec.to: Required value]"},
         {"POST", MUP, 0, SPEC("old", "old", "[{\"name\":\"a\"}]"), 422, "from and to are the same revision"},
@@ -303,14 +327,17 @@ static void upgrades(void **state) {
          "spec.waves[0].soak in body must be of type string: \\\"integer\\\""},
         {"POST", MUP, 0, SPEC("old", "new", "[{\"name\":\"a\",\"namespaces\":{\"names\":[\"x\"],\"percent\":5}}]"), 422,
          "give one of names, selector, percent"},
-        {"POST", MUP, 0, SPEC("old", "new", "[{\"name\":\"a\",\"namespaces\":{\"percent\":500}}]"), 422, "less than or equal to 100"},
+        {"POST", MUP, 0, SPEC("old", "new", "[{\"name\":\"a\",\"namespaces\":{\"percent\":500}}]"), 422,
+         "less than or equal to 100"},
         {"POST", MUP, 0, SPEC("old", "new", "[{\"name\":\"a\",\"nonsense\":1}]"), 201, "!nonsense"},
         {"GET", MUP "/u", 0, 0, 200, "\"approval\":\"Auto\""},
         {"GET", MUP "/u", 0, 0, 200, "\"coveragePercent\":100"},
-        {"PATCH", MUP "/u", MERGE, "{\"spec\":{\"approvedWaves\":[\"b\"]}}", 422, "approvedWaves names a wave that is not in spec.waves"},
+        {"PATCH", MUP "/u", MERGE, "{\"spec\":{\"approvedWaves\":[\"b\"]}}", 422,
+         "approvedWaves names a wave that is not in spec.waves"},
         {"PATCH", MUP "/u", MERGE, "{\"spec\":{\"paused\":true}}", 200, "\"generation\":2"},
         {"PATCH", MUP "/u/status", MERGE, "{\"status\":{\"phase\":\"Moving\"}}", 200, "\"generation\":2"},
-        {"PATCH", MUP "/u/status", MERGE, "{\"status\":{\"phase\":\"Dancing\"}}", 422, "Unsupported value: \\\"Dancing\\\""},
+        {"PATCH", MUP "/u/status", MERGE, "{\"status\":{\"phase\":\"Dancing\"}}", 422,
+         "Unsupported value: \\\"Dancing\\\""},
         {"PATCH", MUP "/u", STRATEGIC, "{\"spec\":{\"paused\":false}}", 415, "unknown format"},
     };
     RUN(((struct fixture *)*state)->store, rows);
@@ -343,7 +370,8 @@ static void controllers(void **state) {
     store_on_admit_pod(s, admit, NULL);
     assert_true(store_put(s, "namespaces", json_pack("{s:{s:s}}", "metadata", "name", "shop"), &err));
     static const struct row rows[] = {
-        {"POST", PODS, 0, "{\"metadata\":{\"name\":\"bad\"}}", 500, "Internal error occurred: failed calling webhook \\\"x\\\": no endpoints"},
+        {"POST", PODS, 0, "{\"metadata\":{\"name\":\"bad\"}}", 500,
+         "Internal error occurred: failed calling webhook \\\"x\\\": no endpoints"},
         {"POST", PODS, 0, "{\"metadata\":{\"name\":\"good\"}}", 201, "\"istio.io/rev\":\"old\""},
     };
     RUN(s, rows);
@@ -374,7 +402,8 @@ static void service_proxy(void **state) {
     char *text;
     assert_int_equal(ask(s, "GET", path, NULL, NULL, &text), 404);
     free(text);
-    assert_true(store_put(s, "services", json_pack("{s:{s:s,s:s}}", "metadata", "name", "meshgate", "namespace", "istio-system"), &err));
+    assert_true(store_put(s, "services",
+                          json_pack("{s:{s:s,s:s}}", "metadata", "name", "meshgate", "namespace", "istio-system"), &err));
     assert_int_equal(ask(s, "GET", path, NULL, NULL, &text), 503);
     free(text);
     store_on_proxy(s, proxy, NULL);
@@ -385,10 +414,14 @@ static void service_proxy(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(objects, setup, teardown),   cmocka_unit_test_setup_teardown(changes, setup, teardown),
-        cmocka_unit_test_setup_teardown(refusals, setup, teardown),  cmocka_unit_test_setup_teardown(selectors, setup, teardown),
-        cmocka_unit_test_setup_teardown(pages, setup, teardown),     cmocka_unit_test_setup_teardown(tokens, setup, teardown),
-        cmocka_unit_test_setup_teardown(eviction, setup, teardown),  cmocka_unit_test_setup_teardown(upgrades, setup, teardown),
+        cmocka_unit_test_setup_teardown(objects, setup, teardown),
+        cmocka_unit_test_setup_teardown(changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(refusals, setup, teardown),
+        cmocka_unit_test_setup_teardown(selectors, setup, teardown),
+        cmocka_unit_test_setup_teardown(pages, setup, teardown),
+        cmocka_unit_test_setup_teardown(tokens, setup, teardown),
+        cmocka_unit_test_setup_teardown(eviction, setup, teardown),
+        cmocka_unit_test_setup_teardown(upgrades, setup, teardown),
         cmocka_unit_test_setup_teardown(controllers, setup, teardown),
         cmocka_unit_test_setup_teardown(service_proxy, setup, teardown),
     };

@@ -42,7 +42,8 @@ static void on_line(void *ctx, const char *p, size_t n) {
     assert_non_null(e);
     const char *type = js_text(e, "type", NULL);
     if (!strcmp(type, "ERROR")) {
-        buf_printf(&f->seen, "ERROR %lld %s;", (long long)js_int(e, 0, "object", "code", NULL), js_text(e, "object", "reason", NULL));
+        buf_printf(&f->seen, "ERROR %lld %s;", (long long)js_int(e, 0, "object", "code", NULL),
+                   js_text(e, "object", "reason", NULL));
     } else if (!strcmp(type, "BOOKMARK")) {
         buf_printf(&f->seen, "BOOKMARK %s;", js_text(e, "object", "metadata", "resourceVersion", NULL));
     } else {
@@ -67,8 +68,9 @@ static int open_watch(struct fixture *f, const char *query) {
 
 static void put(struct fixture *f, const char *name, const char *label) {
     struct err err = {0};
-    assert_true(store_put(f->store, "pods", json_pack("{s:{s:s,s:s,s:{s:s}}}", "metadata", "name", name, "namespace", "shop", "labels",
-                                                      "app", label), &err));
+    assert_true(store_put(
+        f->store, "pods",
+        json_pack("{s:{s:s,s:s,s:{s:s}}}", "metadata", "name", name, "namespace", "shop", "labels", "app", label), &err));
 }
 
 static void run(struct fixture *f, int64_t ms) {
