@@ -66,18 +66,41 @@ static void pass(const struct flow *f) {
     f->out->wake_at_ms = f->now_ms;
 }
 
+/* Everybody has been looked at since then: evidence that is merely not too old would let a wave pass whose istiod went
+ * silent while it soaked. */
+static bool looked_since(const struct flow *f, int64_t since) {
+    const struct snapshot *seen = f->seen;
+    for (uint32_t i = 0; i < seen->n_replicas; i++) {
+        const struct replica_row *r = &seen->replicas[i];
+        if ((r->revision == f->policy->from || r->revision == f->policy->to) && r->answered_ms < since) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < seen->n_proxies; i++) {
+        const struct proxy_row *p = &seen->proxies[i];
+        if (!proxy_counts(p) || p->state != STATE_MOVED || wave_of(seen, p) != f->out->next.wave) {
+            continue;
+        }
+        if (p->attached_at_ms < since || p->sync_at_ms < since || (f->policy->node_witness && p->node_at_ms < since)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void soak(const struct flow *f) {
     struct progress *next = &f->out->next;
     const struct wave_policy *wave = &f->policy->waves[next->wave];
     if (next->soak_started_ms == 0 || next->soak_started_ms > f->now_ms) {
         next->soak_started_ms = f->now_ms;
     }
-    if (f->now_ms - next->soak_started_ms >= wave->soak_ms) {
+    bool over = f->now_ms - next->soak_started_ms >= wave->soak_ms;
+    if (over && looked_since(f, next->soak_started_ms + wave->soak_ms)) {
         pass(f);
         return;
     }
     f->out->phase = PHASE_SOAKING;
-    findings_add(f->out, REASON_SOAKING, ABOUT_WAVE, next->wave);
+    findings_add(f->out, over ? REASON_PROOF_DUE : REASON_SOAKING, ABOUT_WAVE, next->wave);
 }
 
 /* The wave has been let in and nothing speaks against working on it. */

@@ -246,6 +246,30 @@ static void a_soak_ends_at_its_time(void **state) {
     assert_int_equal(m.out.wake_at_ms, m.now_ms);
 }
 
+/* Evidence from before the end of the soak is fresh enough for everything but ending it. */
+static void a_soak_ends_with_a_look_at_everybody(void **state) {
+    (void)state;
+    struct mesh m;
+    soak_begins(&m);
+    later(&m, 60001);
+    for (unsigned who = 0; who < 6; who++) {
+        mesh_fresh(&m);
+        int64_t *look[] = {&m.replicas[0].answered_ms, &m.replicas[3].answered_ms, &m.proxies[0].attached_at_ms,
+                           &m.proxies[0].sync_at_ms,   &m.proxies[0].node_at_ms,   NULL};
+        if (look[who]) {
+            *look[who] = START_MS + 59999;
+        }
+        mesh_decide(&m);
+        assert_int_equal(m.out.next.wave, look[who] ? 0 : 1);
+        assert_int_equal(m.out.by_reason[REASON_PROOF_DUE], look[who] ? 1 : 0);
+    }
+    mesh_fresh(&m);
+    m.policy.node_witness = false;
+    m.proxies[0].node_at_ms = START_MS + 59999;
+    mesh_decide(&m);
+    assert_int_equal(m.out.next.wave, 1);
+}
+
 static void a_soak_does_not_end_in_doubt(void **state) {
     (void)state;
     struct mesh m;
@@ -432,6 +456,7 @@ int main(void) {
         tests[n] = (struct CMUnitTest){.name = rows[n].name, .test_func = run_row, .initial_state = &rows[n]};
     }
     tests[n++] = TEST(a_soak_ends_at_its_time);
+    tests[n++] = TEST(a_soak_ends_with_a_look_at_everybody);
     tests[n++] = TEST(a_soak_does_not_end_in_doubt);
     tests[n++] = TEST(a_soak_does_not_end_while_waiting);
     tests[n++] = TEST(a_soak_begins_anew_when_there_is_more_to_move);

@@ -95,6 +95,8 @@ static void check_pass(const struct mesh *m) {
         assert_true((node->witness || !node->agent) && is_fresh(m, node->heard_ms));
         if (m->namespaces[p->ns].wave == wave) {
             assert_true(arrived(m, p, true));
+            int64_t soaked = m->seen.progress.soak_started_ms + m->waves[wave].soak_ms;
+            assert_true(p->attached_at_ms >= soaked && p->sync_at_ms >= soaked && p->node_at_ms >= soaked);
         } else {
             assert_int_equal(p->injected, NEW);
             assert_true(p->state == STATE_SYNCING || arrived(m, p, false));
@@ -169,7 +171,7 @@ static void every_combination_of_one_proxy(void **state) {
         unsigned c = k;
         mesh_init(&m);
         mesh_move(&m, 0);
-        m.seen.progress = (struct progress){.started = true, .soak_started_ms = START_MS - 60000};
+        m.seen.progress = (struct progress){.started = true, .soak_started_ms = START_MS - 61000};
         struct proxy_row *p = &m.proxies[0];
         p->expected = REVS[c % 8], c /= 8;
         p->injected = REVS[c % 4], c /= 4;
