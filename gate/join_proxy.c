@@ -88,14 +88,15 @@ static void take_intent(struct round *r, struct proxy_row *p, const struct inv_p
 
 /* --- control plane --- */
 
-/* The pods of a StatefulSet bear one name after the other: is this stream of this pod, or of the one before it? */
-static bool stream_of(const struct attach_fact *f, const struct inv_pod *pod) {
+/* The pods of a StatefulSet bear one name after the other, and may get the same address again: is this stream of this pod, or
+ * of the one before it? Clocks that differ are only believed where the revision speaks for this pod. */
+static bool stream_of(const struct attach_fact *f, const struct inv_pod *pod, bool own_revision) {
     if (!f->connection || !f->connection[0] || f->connected_wall_ms == 0) {
         return false;
     }
     int64_t early_ms = pod->created_wall_ms - f->connected_wall_ms;
     bool same_address = f->address && pod->ip && f->address[0] && strcmp(f->address, pod->ip) == 0;
-    return early_ms <= CREATED_SLACK_MS || (same_address && early_ms <= SAME_ADDRESS_SLACK_MS);
+    return early_ms <= CREATED_SLACK_MS || (same_address && own_revision && early_ms <= SAME_ADDRESS_SLACK_MS);
 }
 
 static const struct attach_fact *find_stream(struct round *r, struct proxy_row *p, const struct inv_pod *pod) {
@@ -105,7 +106,8 @@ static const struct attach_fact *find_stream(struct round *r, struct proxy_row *
     for (uint32_t i = 0; i < r->j->seen.n_replicas; i++) {
         const char *uid = r->j->names.replicas[i]->uid;
         const struct attach_fact *f = evidence_attached(r->evidence, uid, id);
-        if (!f || !stream_of(f, pod) || (best && f->connected_wall_ms <= best->connected_wall_ms)) {
+        bool own_revision = r->j->seen.replicas[i].revision == p->injected;
+        if (!f || !stream_of(f, pod, own_revision) || (best && f->connected_wall_ms <= best->connected_wall_ms)) {
             continue;
         }
         best = f;

@@ -130,6 +130,25 @@ static void a_stream_of_the_pod_before_it_is_not_its_own(void **state) {
     assert_int_equal(gate_mesh_proxy(f, "app-00", "web")->attached, REV_NONE);
 }
 
+static void nor_is_one_with_its_address_on_another_revision(void **state) {
+    struct gate_mesh *f = *state;
+    f->connected_before_ms = sched_wall(f->sched) - f->inv->pods->created_wall_ms + 30000;
+    gate_mesh_hear(f);
+    gate_mesh_join(f);
+    const struct proxy_row *p = gate_mesh_proxy(f, "app-00", "db");
+    assert_int_equal(p->attached, revision(f, "old")); /* clocks differ by less than that */
+
+    json_t *patch = json_pack("{s:{s:{s:s}}}", "metadata", "annotations", "istio.io/rev", "canary");
+    struct err err = {0};
+    assert_true(store_patch(f->store, "pods", "app-00", "db-0", patch, false, &err));
+    json_decref(patch);
+    gate_mesh_pass(f, 1000);
+    gate_mesh_join(f);
+    p = gate_mesh_proxy(f, "app-00", "db");
+    assert_int_equal(p->injected, revision(f, "canary"));
+    assert_int_equal(p->attached, REV_NONE);
+}
+
 static void versions_that_differ_are_timed(void **state) {
     struct gate_mesh *f = *state;
     f->accepted = "2026-11-23T06:00:16Z/0";
@@ -279,6 +298,7 @@ int main(void) {
         TEST(an_absence_is_counted_by_readings),
         TEST(a_silent_replica_makes_absence_unknown),
         TEST(a_stream_of_the_pod_before_it_is_not_its_own),
+        TEST(nor_is_one_with_its_address_on_another_revision),
         TEST(versions_that_differ_are_timed),
         TEST(an_old_sync_is_not_compared),
         TEST(a_syncz_that_stays_silent_is_blocked),
