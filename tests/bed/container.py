@@ -22,6 +22,20 @@ def stamp():
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def cgroup_base():
+    mixed = "/sys/fs/cgroup/unified"
+    return f"{mixed if os.path.isdir(mixed) else '/sys/fs/cgroup'}/kubepods.slice"
+
+
+def remove_cgroups():
+    """The folders that no process is in any more."""
+    for folder, _, _ in os.walk(cgroup_base(), topdown=False):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            pass
+
+
 class Container:
     def __init__(self, pod, spec):
         self.pod, self.spec, self.bed = pod, spec, pod.bed
@@ -155,9 +169,8 @@ class Container:
         return hashlib.sha256(f"{self.pod.uid}{self.spec['name']}{self.restarts}".encode()).hexdigest()
 
     def _cgroup(self):
-        base = "/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else "/sys/fs/cgroup"
         return (
-            f"{base}/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{self.pod.uid.replace('-', '_')}.slice/"
+            f"{cgroup_base()}/kubepods-burstable.slice/kubepods-burstable-pod{self.pod.uid.replace('-', '_')}.slice/"
             f"cri-containerd-{self._id()}.scope"
         )
 

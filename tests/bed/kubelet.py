@@ -17,7 +17,7 @@ import time
 import traceback
 
 import bed as bedlib
-from container import NODE, RESOURCES, Container, stamp
+from container import NODE, RESOURCES, Container, remove_cgroups, stamp
 
 GATE_NUMBER = 5
 GATE_IP = f"10.246.1.{GATE_NUMBER}"
@@ -51,6 +51,7 @@ class Kubelet:
         end = time.monotonic() + 8
         while self.pods and time.monotonic() < end:
             time.sleep(0.1)
+        remove_cgroups()
 
     def log(self, *words):
         print(datetime.datetime.now().strftime("%H:%M:%S.%f")[:-3], *words, file=self.out)

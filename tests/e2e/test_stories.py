@@ -12,30 +12,48 @@ import world
 SCENARIOS = pathlib.Path(__file__).resolve().parent.parent / "scenarios"
 
 
-def play(cluster, name, progress=None):
+class Story:
+    """Tells what happens as it happens."""
+
+    def __init__(self, name):
+        self.name, self.began, self.shown = name, time.monotonic(), (0.0, "")
+
+    def log(self, text):
+        print(f"  {self.name} {time.monotonic() - self.began:6.1f}s  {text}", flush=True)
+
+    def progress(self, observer):
+        at, text = self.shown
+        now = observer.describe()
+        if now != text and time.monotonic() > at + 5:
+            self.log(f"     {now[:200]}")
+            self.shown = (time.monotonic(), now)
+
+
+def play(cluster, name, hook=None):
     statements = lang.parse(SCENARIOS / f"{name}.scn")
     assert lang.runs_in(statements, "e2e"), f"{name}.scn does not say: runs e2e"
-    w = world.World(cluster, statements)
-    began = time.monotonic()
-
-    def log(text):
-        print(f"  {name} {time.monotonic() - began:6.1f}s  {text}", flush=True)
-
+    w, story = world.World(cluster, statements), Story(name)
     w.build()
-    log(
-        f"mesh of {len(cluster.proxies('GET', '/list'))} synthetic and {2 * len(w.real_namespaces())} real proxies, "
-        f"istiod {cluster.istio.describe()}"
+    story.log(
+        f"mesh of {len(cluster.proxies('GET', '/list'))} synthetic and "
+        f"{world.REAL_REPLICAS * len(w.real_namespaces())} real proxies, istiod {cluster.istio.describe()}"
     )
     cluster.deploy()
-    log("gate and agents are ready")
+    story.log("gate and agents are ready")
+
+    def progress(observer):
+        story.progress(observer)
+        if hook:
+            hook(w, observer, story.log)
+
     try:
-        met = lang.run(w, statements, log=log, progress=progress and (lambda o: progress(w, o, log)), poll=0.5)
+        met = lang.run(w, statements, log=story.log, progress=progress, poll=0.5)
     except lang.ScenarioFailed:
         for args in (["status", w.upgrade], ["proxies", w.upgrade, "--stuck"]):
             done = cluster.cli(*args)
             print("$ kubectl meshgate " + " ".join(args), done.stdout + done.stderr, sep="\n")
         raise
-    log(f"{met} expectations met")
+    story.log(f"{met} expectations met")
     return w
 
 
