@@ -12,7 +12,9 @@ import urllib.parse
 
 import pytest
 
-TOOL = os.environ.get("KUBE_TOOL", "kube-tool")
+from mesh import tool
+
+TOOL = tool("kube-tool")
 DEADLINE_S = 60
 
 
