@@ -79,7 +79,7 @@ static json_t *proxy_object(const struct join *j, const struct snapshot *seen, c
     json_object_set_new(o, "node", text_or_null(pod->node));
     json_object_set_new(o, "owner", owner_text(j, p, u));
     json_object_set_new(o, "state", json_string(state_name(p->state)));
-    json_object_set_new(o, "reason", json_string(reason_name(p->reason)));
+    json_object_set_new(o, "reason", p->reason != REASON_NONE ? json_string(reason_name(p->reason)) : json_null());
     json_object_set_new(o, "since_ms", json_integer(since_ms));
     json_object_set_new(o, "expected", json_string(revision_text(j, seen, p->expected)));
     json_object_set_new(o, "injected", json_string(revision_text(j, seen, p->injected)));
