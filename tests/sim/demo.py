@@ -119,8 +119,12 @@ def play(args, path):
     statements = lang.parse(path)
     screen = Screen(sys.stdout)
     failure, met = None, 0
+    place = stand.Stand(args.build, keep=args.keep, **lang.mesh_of(statements))
+    place.take_place(screen.log)
+    screen.start = time.monotonic()
+    signal.alarm(LIMIT_S)
     screen.log("setting up the mesh, the gate and its agents")
-    with stand.Stand(args.build, keep=args.keep, **lang.mesh_of(statements)) as place:
+    with place:
         if args.keep:
             screen.log("files are in %s" % place.dir)
         runner = lang.Runner(place, screen.log, screen.progress, 0.25)
@@ -128,6 +132,7 @@ def play(args, path):
             met = runner.run(statements)
         except (lang.ScenarioFailed, stand.ApiError, OSError, Timeout) as e:
             failure = e
+        signal.alarm(0)
         summary(args.story, place, screen, runner.observer, met if failure is None else runner.met, failure)
     return 1 if failure is not None else 0
 
@@ -153,9 +158,11 @@ def main():
             parser.error("%s/bin/%s is not there: build first (make build)" % (args.build, program))
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGALRM, on_alarm)
-    signal.alarm(LIMIT_S)
     try:
         return play(args, os.path.join(STORIES, args.story + ".scn"))
+    except (lang.ScenarioFailed, stand.ApiError, OSError, Timeout) as e:
+        print("the story could not begin: %s" % e)
+        return 1
     except KeyboardInterrupt:
         print("\nstopped")
         return 130

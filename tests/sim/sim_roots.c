@@ -33,7 +33,7 @@ struct write {
 static void on_written(void *ctx, const struct kube_response *r) {
     struct write *w = ctx;
     struct write **p = &w->roots->writes;
-    if (r->err.code != ERR_NONE && r->status != 409) {
+    if (r->err.code != ERR_NONE && r->status != 409 && r->status != 404) { /* there already, or its namespace is gone */
         log_warn("a root of trust was not written", log_s("error", r->err.text));
     }
     while (*p != w) {

@@ -55,10 +55,21 @@ class Stand(lang.World):
 
     # --- processes
 
-    def __enter__(self):
+    def take_place(self, tell=None):
+        """Wait until no other embedded mesh runs on this machine; tell(text) if there is one."""
+        if self.lock:
+            return
         self.lock = open(LOCK, "w", encoding="utf-8")
         try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if tell:
+                tell("another embedded mesh runs on this machine: waiting until it has ended")
             fcntl.flock(self.lock, fcntl.LOCK_EX)
+
+    def __enter__(self):
+        try:
+            self.take_place()
             self.dir = tempfile.mkdtemp(prefix="meshgate-")
             self.agents_port, self.admin_port = free_port(), free_port()
             self._start_mesh()
