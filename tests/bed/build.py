@@ -42,7 +42,7 @@ def go_tool():
     """Path of a Go new enough, or CannotBuild with what was found."""
     want = wanted_go()
     found = []
-    for path in [shutil.which("go"), "/usr/local/go/bin/go"]:
+    for path in dict.fromkeys([shutil.which("go"), "/usr/local/go/bin/go"]):
         if not path or not os.path.exists(path):
             continue
         text = subprocess.run(
