@@ -8,10 +8,18 @@
 #include "../lib/base/mem.h"
 #include "gate_inside.h"
 
+enum { PROXIES_A_MS = 25, PAUSE_MORE_MS = 600 };
+
 static void tick(void *ctx);
 
+/* Every decision looks at every proxy: the more there are, the less often, so that looking never takes the whole core. */
+static int64_t pause_ms(const struct gate *g) {
+    int64_t more = join_snapshot(g->join)->n_proxies / PROXIES_A_MS;
+    return g->opts.decide_floor_ms + (more < PAUSE_MORE_MS ? more : PAUSE_MORE_MS);
+}
+
 static void wake(struct gate *g, int64_t at_ms) {
-    int64_t floor = g->ticked_ms + g->opts.decide_floor_ms;
+    int64_t floor = g->ticked_ms + pause_ms(g);
     at_ms = at_ms < floor ? floor : at_ms;
     if (!timer_is_set(&g->timer) || at_ms < g->timer.at_ms) {
         timer_set(g->sched, &g->timer, at_ms, tick, g);

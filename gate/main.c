@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "../lib/admin/admin.h"
@@ -269,12 +270,22 @@ static int run(struct program *p) {
     return code;
 }
 
+/* One descriptor an agent: take what the system allows. */
+static void raise_file_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int main(int argc, char **argv) {
     struct program p = {.loop = NULL};
     struct err err = {0};
     size_t n_args = 0;
     switch (options_parse(defs, &p.o, argc, argv, NULL, 0, &n_args, &err)) {
     case OPTIONS_OK:
+        raise_file_limit();
         return run(&p);
     case OPTIONS_HELP:
         options_help(defs, USAGE, SUMMARY, STDOUT_FILENO);
