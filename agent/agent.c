@@ -128,8 +128,10 @@ static void make_envs(struct agent *a, struct agent_io *io, struct sched *sched,
         .question_timeout_ms = a->opts.question_timeout_ms ? a->opts.question_timeout_ms : 10000,
         .news = on_news,
         .ctx = a,
-        .questions = metric_get(m, METRIC_COUNTER, "meshgate_agent_questions_total", "Questions asked of istiod replicas.", NULL),
-        .bytes = metric_get(m, METRIC_COUNTER, "meshgate_agent_istiod_bytes_total", "Bytes read from istiod replicas.", NULL),
+        .questions =
+            metric_get(m, METRIC_COUNTER, "meshgate_agent_questions_total", "Questions asked of istiod replicas.", NULL),
+        .bytes =
+            metric_get(m, METRIC_COUNTER, "meshgate_agent_istiod_bytes_total", "Bytes read from istiod replicas.", NULL),
         .failures = metric_get(m, METRIC_COUNTER, "meshgate_agent_question_failures_total",
                                "Questions to istiod replicas without a usable answer.", NULL),
         .seed = a->opts.seed};
@@ -141,7 +143,8 @@ static void make_envs(struct agent *a, struct agent_io *io, struct sched *sched,
         .node_witness = a->opts.node_witness,
         .node_witness_why = a->opts.node_witness ? NULL : "switched off by --node-witness=false",
         .seed = a->opts.seed,
-        .connected = metric_get(m, METRIC_GAUGE, "meshgate_agent_connected", "1 while the gate has accepted this agent.", NULL),
+        .connected =
+            metric_get(m, METRIC_GAUGE, "meshgate_agent_connected", "1 while the gate has accepted this agent.", NULL),
         .reports = metric_get(m, METRIC_COUNTER, "meshgate_agent_reports_total", "Reports sent to the gate.", NULL),
         .bytes = metric_get(m, METRIC_COUNTER, "meshgate_agent_report_bytes_total", "Bytes sent to the gate.", NULL)};
 }

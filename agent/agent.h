@@ -8,16 +8,16 @@
 struct agent;
 
 struct agent_opts {
-    const char *node;          /* name of the Kubernetes node */
+    const char *node; /* name of the Kubernetes node */
     const char *version;
-    bool node_witness;         /* look at local proxies */
-    uint16_t xds_port;         /* 15012 */
-    uint16_t stats_port;       /* 15090: Envoy's own metrics */
-    uint16_t agent_port;       /* 15020: pilot-agent's, merged with the application's */
-    uint16_t health_port;      /* 15021 */
+    bool node_witness;           /* look at local proxies */
+    uint16_t xds_port;           /* 15012 */
+    uint16_t stats_port;         /* 15090: Envoy's own metrics */
+    uint16_t agent_port;         /* 15020: pilot-agent's, merged with the application's */
+    uint16_t health_port;        /* 15021 */
     int64_t question_timeout_ms; /* 0: 10 s */
-    int64_t ack_deadline_ms;   /* 0: 10 s; two readings of an unacknowledged push are at least this far apart to count */
-    uint64_t seed;             /* of all jitter */
+    int64_t ack_deadline_ms;     /* 0: 10 s; two readings of an unacknowledged push are at least this far apart to count */
+    uint64_t seed;               /* of all jitter */
 };
 
 /* Borrows io, sched, metrics until agent_free. Starts at once. */

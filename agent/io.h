@@ -13,23 +13,23 @@ enum io_status { IO_OK, IO_TIMEOUT, IO_UNREACHABLE, IO_DENIED, IO_REFUSED, IO_GA
 
 /* An istiod process. Strings are borrowed for the call. */
 struct io_target {
-    const char *id;          /* pod UID: key of the stream that is kept */
-    const char *address;     /* IP */
+    const char *id;      /* pod UID: key of the stream that is kept */
+    const char *address; /* IP */
     uint16_t xds_port, http_port;
     const char *server_name; /* name that its certificate must carry */
 };
 
 struct io_answer {
     enum io_status status;
-    const char *error;          /* text when not OK */
-    const struct piece *body;   /* borrowed for the callback */
+    const char *error;        /* text when not OK */
+    const struct piece *body; /* borrowed for the callback */
     size_t pieces, bytes;
 };
 typedef void (*io_answer_fn)(void *ctx, const struct io_answer *a);
 
 struct io_reach {
     bool ok;
-    const char *stage;       /* "tcp", "tls", "ready", "ads" */
+    const char *stage; /* "tcp", "tls", "ready", "ads" */
     const char *error;
     uint32_t rtt_us;
 };
@@ -40,8 +40,8 @@ struct agent_io {
     void *self;
     /* One debug question (type istio.io/debug, one resource name) on the ADS stream of a replica; the stream is opened when
      * needed and kept. One question at a time a replica. */
-    struct io_question *(*ask)(void *self, const struct io_target *t, const char *resource, int64_t timeout_ms, io_answer_fn fn,
-                               void *ctx);
+    struct io_question *(*ask)(void *self, const struct io_target *t, const char *resource, int64_t timeout_ms,
+                               io_answer_fn fn, void *ctx);
     /* Close the stream to a replica (its open question is dropped). */
     void (*forget)(void *self, const char *id);
     /* GET http://ADDRESS:PORT/PATH with Accept: text/plain; at most 1 MiB. status OK for 200 only; BUSY for 503. */
@@ -57,9 +57,9 @@ struct agent_io {
 
     /* The line to the gate. One at a time. */
     struct {
-        void (*open)(void *self);              /* result: events below */
+        void (*open)(void *self); /* result: events below */
         bool (*send)(void *self, const void *p, size_t n);
-        void (*close)(void *self);             /* no event afterwards */
+        void (*close)(void *self); /* no event afterwards */
     } link;
 };
 

@@ -21,14 +21,14 @@ struct pod {
     char ip[46], dials[56];
     uint32_t connections;
     int64_t first_seen_ms;
-    struct proxy_seen seen;    /* of the latest look */
+    struct proxy_seen seen; /* of the latest look */
     bool stats_ok, ready;
     struct io_question *stats, *health, *cert;
     int64_t cert_asked_ms;
-    int64_t cert_expires_ms;   /* on our clock; 0 not said */
+    int64_t cert_expires_ms; /* on our clock; 0 not said */
     bool cert_expired;
-    uint32_t look;             /* scan that had it last */
-    uint32_t asked;            /* scan in which it was asked */
+    uint32_t look;  /* scan that had it last */
+    uint32_t asked; /* scan in which it was asked */
     bool dirty;
     UT_hash_handle hh;
 };
@@ -45,9 +45,9 @@ struct local {
     struct pod *pods;
     struct gone *gone;
     uint32_t look;
-    uint32_t open;             /* pods with a question under way */
-    int64_t scan_ms;           /* begin of the look under way */
-    int64_t complete_ms;       /* begin of the latest complete look; 0 never */
+    uint32_t open;       /* pods with a question under way */
+    int64_t scan_ms;     /* begin of the look under way */
+    int64_t complete_ms; /* begin of the latest complete look; 0 never */
     bool looking, news;
     char *trouble;
 };

@@ -105,8 +105,8 @@ static void test(void *ctx) {
         again(t);
         return;
     }
-    struct io_target at = {.id = t->name, .address = t->ips[t->turn++ % t->n_ips], .xds_port = t->port,
-                           .server_name = t->server_name};
+    struct io_target at = {
+        .id = t->name, .address = t->ips[t->turn++ % t->n_ips], .xds_port = t->port, .server_name = t->server_name};
     t->question = io->reach(io->self, &at, TEST_MS, on_result, t);
 }
 

@@ -33,7 +33,7 @@ struct reader {
     struct replica *replica;
     uint32_t epoch;
     enum rung rung;
-    size_t at;               /* next focus namespace of this round */
+    size_t at; /* next focus namespace of this round */
     struct io_question *question;
     struct timer timer;
     int64_t round_ms, asked_ms;
@@ -50,7 +50,10 @@ struct reader {
 static void next_step(struct reader *r);
 
 static struct io_target target(const struct reader *r) {
-    return (struct io_target){.id = r->id, .address = r->address, .xds_port = r->xds_port, .http_port = r->http_port,
+    return (struct io_target){.id = r->id,
+                              .address = r->address,
+                              .xds_port = r->xds_port,
+                              .http_port = r->http_port,
                               .server_name = r->server_name};
 }
 
@@ -281,8 +284,8 @@ static void focus_set(struct reader *r, const char *const *names, size_t n) {
     r->n_focus = n;
 }
 
-struct reader *reader_new(const struct reader_env *env, const Meshgate__V1__Assignment__Replica *a, const char *const *focus,
-                          size_t n_focus, uint32_t period_ms) {
+struct reader *reader_new(const struct reader_env *env, const Meshgate__V1__Assignment__Replica *a,
+                          const char *const *focus, size_t n_focus, uint32_t period_ms) {
     struct reader *r = mem_alloc(sizeof *r);
     r->env = env;
     r->id = mem_dup(a->id);

@@ -1,6 +1,6 @@
 /*
- * Reads one assigned istiod replica by the ladder: /metrics, `connections`, `syncz?namespace=`, whole `syncz`. One question at
- * a time, each with a deadline; never the protobuf syncz.
+ * Reads one assigned istiod replica by the ladder: /metrics, `connections`, `syncz?namespace=`, whole `syncz`. One question
+ * at a time, each with a deadline; never the protobuf syncz.
  */
 #pragma once
 
@@ -22,8 +22,8 @@ struct reader_env {
 };
 
 /* Borrows env until reader_free. Starts reading at once. */
-struct reader *reader_new(const struct reader_env *env, const Meshgate__V1__Assignment__Replica *a, const char *const *focus,
-                          size_t n_focus, uint32_t period_ms);
+struct reader *reader_new(const struct reader_env *env, const Meshgate__V1__Assignment__Replica *a,
+                          const char *const *focus, size_t n_focus, uint32_t period_ms);
 void reader_free(struct reader *r);
 const char *reader_id(const struct reader *r);
 /* Same replica, new orders. false: address or name changed, make a new one. */

@@ -19,7 +19,8 @@ void replica_sync(void *replica, const struct sync_seen *s);
 void replica_drop(struct replica *r);
 /* `connections`: whoever is not in it is gone. */
 void replica_commit_connections(struct replica *r);
-/* `syncz` of all namespaces (NULL) or of one; now_ms: when it was asked. Rule for unacknowledged pushes: istiod-facts 3.2. */
+/* `syncz` of all namespaces (NULL) or of one; now_ms: when it was asked. Rule for unacknowledged pushes: istiod-facts 3.2.
+ */
 void replica_commit_syncz(struct replica *r, const char *namespace_, int64_t now_ms);
 
 /* Report everything again. */

@@ -12,7 +12,7 @@
 struct report {
     Meshgate__V1__Report msg;
     Meshgate__V1__NodeScan scan;
-    size_t bytes;  /* estimate so far */
+    size_t bytes; /* estimate so far */
     char **kept;
     size_t n_kept;
 };

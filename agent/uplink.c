@@ -9,7 +9,7 @@
 #include "lib/base/text.h"
 
 #define COLLECT_MS 50
-#define WINDOW 16                  /* reports on the way without an Ack */
+#define WINDOW 16 /* reports on the way without an Ack */
 #define BACKOFF_FIRST_MS 500
 #define BACKOFF_MAX_MS 15000
 #define ORPHAN_MS (2 * 60 * 1000)
@@ -21,7 +21,7 @@ struct uplink {
     struct link_events events;
     struct timer retry, flush, orphan;
     uint64_t seq, acked, jitter;
-    uint64_t first_report;         /* its sequence number; 0: none sent on this line */
+    uint64_t first_report; /* its sequence number; 0: none sent on this line */
     int64_t backoff_ms;
     bool open, assigned, full;
     char why[300];

@@ -1,6 +1,6 @@
 /*
- * The line to the gate: opens it, says Hello, sends report after report, takes assignments. Lost lines are opened again with
- * growing, jittered pauses; every new line begins with everything.
+ * The line to the gate: opens it, says Hello, sends report after report, takes assignments. Lost lines are opened again
+ * with growing, jittered pauses; every new line begins with everything.
  */
 #pragma once
 

@@ -24,14 +24,12 @@ void classify(const struct policy *policy, struct snapshot *seen, int64_t now_ms
  * tallies: policy->n_waves elements lent by the caller, filled per wave.
  * Each finding about something is given once. Waves after the one at work are not looked at, but for notes; in those
  * before it a bad signal pauses, doubt holds, and what fell back to another revision keeps the upgrade from going on.
- * A soak ends with a look: every replica, and every proxy of the wave by each witness, must have been read after its time was
- * over.
- * A wave that passes (soaked, or empty) moves next.wave on and asks to be woken at once. At next.wave == n_waves the
- * upgrade is completed, and stays so.
- * Advance needs positive proof: each expected proxy of the wave MOVED (coverage), evidence younger than
- * evidence_max_age_ms, every replica of both revisions answered, every node of the wave heard. Whatever is missing,
- * stale, contradictory or dated in the future holds. Actions are only given for the wave at work and never while held,
- * paused or in doubt about the control planes.
+ * A soak ends with a look: every replica, and every proxy of the wave by each witness, must have been read after its time
+ * was over. A wave that passes (soaked, or empty) moves next.wave on and asks to be woken at once. At next.wave == n_waves
+ * the upgrade is completed, and stays so. Advance needs positive proof: each expected proxy of the wave MOVED (coverage),
+ * evidence younger than evidence_max_age_ms, every replica of both revisions answered, every node of the wave heard.
+ * Whatever is missing, stale, contradictory or dated in the future holds. Actions are only given for the wave at work and
+ * never while held, paused or in doubt about the control planes.
  */
 void decide(const struct policy *policy, const struct snapshot *seen, int64_t now_ms, struct wave_tally *tallies,
             struct decision *out);

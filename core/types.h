@@ -46,11 +46,11 @@ enum verdict { VERDICT_UNKNOWN, VERDICT_WAIT, VERDICT_FAIL, VERDICT_PASS };
 
 /* Where an upgrade is. HOLD is the zero value: nothing may be written. */
 enum phase {
-    PHASE_HOLD,             /* not allowed to act: doubt, or a spec that cannot be followed */
+    PHASE_HOLD, /* not allowed to act: doubt, or a spec that cannot be followed */
     PHASE_AWAITING_APPROVAL,
     PHASE_MOVING,
     PHASE_SOAKING,
-    PHASE_PAUSED,           /* by request or by a bad signal */
+    PHASE_PAUSED, /* by request or by a bad signal */
     PHASE_COMPLETED,
 };
 
@@ -68,52 +68,52 @@ enum workload_kind {
 
 /* Sync of one proxy as its istiod tells it, the worst of its types. */
 enum sync_state {
-    SYNC_UNKNOWN,  /* not read yet */
-    SYNC_PENDING,  /* sent differs from acked on at least one type */
-    SYNC_ERROR,    /* rejected (NACK) */
-    SYNC_SYNCED,   /* acked equals sent on every type for which something was sent */
+    SYNC_UNKNOWN, /* not read yet */
+    SYNC_PENDING, /* sent differs from acked on at least one type */
+    SYNC_ERROR,   /* rejected (NACK) */
+    SYNC_SYNCED,  /* acked equals sent on every type for which something was sent */
 };
 
 /* Does the config version that Envoy accepted equal the one that its istiod says was acknowledged? */
 enum version_match {
-    VERSION_UNKNOWN,  /* one of the two ends did not say */
+    VERSION_UNKNOWN, /* one of the two ends did not say */
     VERSION_DIFFERS,
     VERSION_MATCHES,
 };
 
 struct revision_row {
-    bool installed;       /* a Service and at least one EndpointSlice address exist */
-    bool has_injector;    /* a MutatingWebhookConfiguration of this revision, with endpoints behind it */
-    uint32_t replicas;    /* addresses in its EndpointSlices */
-    uint32_t ready;       /* of them ready */
+    bool installed;    /* a Service and at least one EndpointSlice address exist */
+    bool has_injector; /* a MutatingWebhookConfiguration of this revision, with endpoints behind it */
+    uint32_t replicas; /* addresses in its EndpointSlices */
+    uint32_t ready;    /* of them ready */
 };
 
 /* One istiod process. */
 struct replica_row {
     uint32_t revision;
-    bool ready;             /* EndpointSlice condition */
-    bool assigned;          /* a live agent reads it */
-    int64_t answered_ms;    /* when the last complete reading was true (its age is already taken off) */
-    bool push_blocked;      /* connections answered, JSON syncz did not (istiod-facts: lock hazard) */
+    bool ready;          /* EndpointSlice condition */
+    bool assigned;       /* a live agent reads it */
+    int64_t answered_ms; /* when the last complete reading was true (its age is already taken off) */
+    bool push_blocked;   /* connections answered, JSON syncz did not (istiod-facts: lock hazard) */
 };
 
 struct node_row {
-    bool agent;             /* an authenticated agent session is open */
-    bool witness;           /* that agent can read local proxies (hostPID) */
-    int64_t heard_ms;       /* when the last complete local scan was true */
-    bool reach_known;       /* the agent has tested the new revision's xDS endpoint */
+    bool agent;       /* an authenticated agent session is open */
+    bool witness;     /* that agent can read local proxies (hostPID) */
+    int64_t heard_ms; /* when the last complete local scan was true */
+    bool reach_known; /* the agent has tested the new revision's xDS endpoint */
     bool reach_ok;
 
     /* written by classify */
-    uint32_t first_wave;    /* lowest wave with a proxy that counts on this node; IDX_NONE: none */
-    uint32_t unmoved;       /* proxies of the wave at work that the new revision has not injected yet */
+    uint32_t first_wave; /* lowest wave with a proxy that counts on this node; IDX_NONE: none */
+    uint32_t unmoved;    /* proxies of the wave at work that the new revision has not injected yet */
 };
 
 struct namespace_row {
-    uint32_t wave;          /* index of the wave, IDX_NONE: in no wave */
-    bool relabelled;        /* istio.io/rev equals the new revision and istio-injection is absent */
-    bool leftover;          /* istio.io/rev equals the new revision, but istio-injection is (again) there and wins */
-    bool relabelled_by_us;  /* carries the annotation of this upgrade */
+    uint32_t wave;         /* index of the wave, IDX_NONE: in no wave */
+    bool relabelled;       /* istio.io/rev equals the new revision and istio-injection is absent */
+    bool leftover;         /* istio.io/rev equals the new revision, but istio-injection is (again) there and wins */
+    bool relabelled_by_us; /* carries the annotation of this upgrade */
     bool terminating;
 
     /* written by classify */
@@ -126,36 +126,36 @@ struct namespace_row {
 struct workload_row {
     uint32_t ns;
     enum workload_kind kind;
-    uint32_t replicas;      /* wanted */
-    bool restarted;         /* pod template carries the restart mark of this upgrade */
-    bool paused;            /* Deployment spec.paused */
-    bool on_delete;         /* updateStrategy OnDelete */
-    bool settled;           /* controller has observed the newest generation, all replicas updated and ready */
-    bool failed_create;     /* ReplicaFailure / FailedCreate condition */
-    bool overdue;           /* Progressing=False, ProgressDeadlineExceeded */
+    uint32_t replicas;  /* wanted */
+    bool restarted;     /* pod template carries the restart mark of this upgrade */
+    bool paused;        /* Deployment spec.paused */
+    bool on_delete;     /* updateStrategy OnDelete */
+    bool settled;       /* controller has observed the newest generation, all replicas updated and ready */
+    bool failed_create; /* ReplicaFailure / FailedCreate condition */
+    bool overdue;       /* Progressing=False, ProgressDeadlineExceeded */
 
     /* written by classify */
-    uint32_t rows;          /* pods of it that are not being deleted, whether they count or not */
-    uint32_t expected;      /* of them: that count */
-    uint32_t odd;           /* that count and are not expected on the new revision */
-    uint32_t astray;        /* of the odd ones: expected on a revision that can be named */
-    enum reason cause;      /* why its pods are not re-created on the new revision; NONE: none waits for that */
-    int64_t due_at_ms;      /* not restarted before this time: API servers see a label a moment after we do */
+    uint32_t rows;     /* pods of it that are not being deleted, whether they count or not */
+    uint32_t expected; /* of them: that count */
+    uint32_t odd;      /* that count and are not expected on the new revision */
+    uint32_t astray;   /* of the odd ones: expected on a revision that can be named */
+    enum reason cause; /* why its pods are not re-created on the new revision; NONE: none waits for that */
+    int64_t due_at_ms; /* not restarted before this time: API servers see a label a moment after we do */
 };
 
 /* One pod that runs, or should run, a proxy. */
 struct proxy_row {
     uint32_t ns;
-    uint32_t workload;      /* IDX_NONE: bare pod */
-    uint32_t node;          /* IDX_NONE: not bound yet */
+    uint32_t workload; /* IDX_NONE: bare pod */
+    uint32_t node;     /* IDX_NONE: not bound yet */
 
     /* intent */
-    uint32_t expected;      /* revision that would inject this pod if it were created now */
-    uint32_t injected;      /* revision that did inject it (annotation), REV_NONE without a sidecar */
-    bool ready;             /* Pod condition Ready */
+    uint32_t expected; /* revision that would inject this pod if it were created now */
+    uint32_t injected; /* revision that did inject it (annotation), REV_NONE without a sidecar */
+    bool ready;        /* Pod condition Ready */
     bool deleting;
-    bool finished;          /* Succeeded or Failed: counts for nothing */
-    bool opted_out;         /* label or annotation says no injection: counts for nothing */
+    bool finished;  /* Succeeded or Failed: counts for nothing */
+    bool opted_out; /* label or annotation says no injection: counts for nothing */
     bool host_network;
     int64_t created_ms;
     int64_t expected_since_ms; /* since when `expected` has its value */
@@ -166,22 +166,22 @@ struct proxy_row {
     uint32_t replica;       /* IDX_NONE when not attached */
     int64_t attached_at_ms; /* when that was last true: time of the reading it comes from (absence: the oldest reading) */
     int64_t detached_since_ms; /* first complete look in a row that did not list it; 0 while listed */
-    uint32_t absent_looks;  /* complete looks in a row, over all replicas, that did not list it */
+    uint32_t absent_looks;     /* complete looks in a row, over all replicas, that did not list it */
     enum sync_state sync;
-    int64_t sync_at_ms;     /* reading that `sync` comes from */
+    int64_t sync_at_ms;       /* reading that `sync` comes from */
     int64_t pending_since_ms; /* acked stands still and differs from sent since then; 0 otherwise */
 
     /* node */
-    int64_t node_at_ms;     /* when the node last looked at this pod; 0: the node knows no such proxy */
-    uint32_t dials;         /* revision that its pilot-agent has a connection to; REV_NONE, REV_UNKNOWN */
+    int64_t node_at_ms;            /* when the node last looked at this pod; 0: the node knows no such proxy */
+    uint32_t dials;                /* revision that its pilot-agent has a connection to; REV_NONE, REV_UNKNOWN */
     int64_t dials_differ_since_ms; /* since when that is not `attached`; 0: it is */
-    bool xds_up;            /* Envoy's xds-grpc cluster has an active connection */
-    int64_t xds_down_since_ms; /* 0 while up */
+    bool xds_up;                   /* Envoy's xds-grpc cluster has an active connection */
+    int64_t xds_down_since_ms;     /* 0 while up */
     enum version_match version;
     int64_t version_differs_since_ms;
     bool cert_expired;
 
-    int64_t moved_at_ms;    /* reading of the control plane with which it was last MOVED; kept by the gate over snapshots */
+    int64_t moved_at_ms; /* reading of the control plane with which it was last MOVED; kept by the gate over snapshots */
 
     /* written by classify */
     enum proxy_state state;

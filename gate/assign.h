@@ -1,6 +1,6 @@
 /*
- * Who reads an istiod replica: rendezvous hashing. Each pair of replica and agent has a weight that depends on nothing else,
- * the heaviest reads. So an agent that joins or leaves moves only the replicas that it wins or had.
+ * Who reads an istiod replica: rendezvous hashing. Each pair of replica and agent has a weight that depends on nothing
+ * else, the heaviest reads. So an agent that joins or leaves moves only the replicas that it wins or had.
  */
 #pragma once
 

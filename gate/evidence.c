@@ -37,7 +37,7 @@ struct node_entry {
 struct replica_entry {
     struct replica_fact fact; /* id is the key */
     struct attach_set current;
-    struct attach_set next;   /* of a newer telling, until its first complete reading is there */
+    struct attach_set next; /* of a newer telling, until its first complete reading is there */
     UT_hash_handle hh;
 };
 

@@ -18,7 +18,7 @@ struct local_fact {
     uint32_t connections, xds_connections;
     bool stats_ok, ready;
     uint64_t cds_rejected, lds_rejected;
-    int64_t cert_expires_ms;   /* monotonic; 0 not said */
+    int64_t cert_expires_ms; /* monotonic; 0 not said */
     int64_t first_seen_ms;
 };
 
@@ -27,26 +27,26 @@ struct attach_fact {
     char *id, *connection, *address, *error, *error_type, *cds_acked, *lds_acked, *istio_version, *proxy_type;
     int64_t connected_wall_ms; /* istiod's clock */
     enum sync_state sync;
-    int64_t pending_since_ms;  /* 0: not pending */
+    int64_t pending_since_ms; /* 0: not pending */
     uint32_t copies;
 };
 
 struct replica_fact {
     char *id;
-    char *reader;              /* node of the agent whose word this is */
+    char *reader; /* node of the agent whose word this is */
     Meshgate__V1__ReadStatus connections, syncz;
     char *error;
-    int64_t connections_ms;    /* time of the latest complete reading; 0 never */
+    int64_t connections_ms; /* time of the latest complete reading; 0 never */
     int64_t syncz_ms;
     double rejects;
     uint64_t bytes_read, questions;
-    uint32_t looks;            /* complete `connections` readings so far, over all epochs */
+    uint32_t looks; /* complete `connections` readings so far, over all epochs */
 };
 
 struct node_fact {
     char *node, *version, *witness_why;
     bool connected, witness;
-    int64_t scan_ms;           /* time of the latest complete scan; 0 never */
+    int64_t scan_ms; /* time of the latest complete scan; 0 never */
     int64_t connected_since_ms;
 };
 

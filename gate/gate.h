@@ -17,15 +17,16 @@ struct gate;
 
 struct gate_opts {
     const char *version;
-    const char *cluster;            /* name of this cluster in output; "Kubernetes" */
-    const char *istio_namespace;    /* "istio-system" */
-    const char *agent_namespace;    /* ServiceAccount that agents must have ... */
-    const char *agent_account;      /* ... "meshgate-agent" */
-    const char *audience;           /* of agent tokens: "meshgate" */
-    const char *identity;           /* own pod name, source of Events */
-    int64_t reading_period_ms;      /* while something moves; 10 s */
-    int64_t idle_period_ms;         /* 60 s */
-    int64_t decide_floor_ms;        /* least time between two decisions; 200 ms. 1 ms more for each 25 proxies, at most 600 ms more */
+    const char *cluster;         /* name of this cluster in output; "Kubernetes" */
+    const char *istio_namespace; /* "istio-system" */
+    const char *agent_namespace; /* ServiceAccount that agents must have ... */
+    const char *agent_account;   /* ... "meshgate-agent" */
+    const char *audience;        /* of agent tokens: "meshgate" */
+    const char *identity;        /* own pod name, source of Events */
+    int64_t reading_period_ms;   /* while something moves; 10 s */
+    int64_t idle_period_ms;      /* 60 s */
+    int64_t
+        decide_floor_ms; /* least time between two decisions; 200 ms. 1 ms more for each 25 proxies, at most 600 ms more */
     uint64_t seed;
 };
 
@@ -48,7 +49,7 @@ void gate_session_message(struct session *s, const struct piece *pieces, size_t 
 void gate_session_closed(struct session *s);
 
 /* --- read-only views as JSON, for the admin server and tests; the caller decref()s --- */
-json_t *gate_view_upgrades(const struct gate *g);                       /* phase, waves, reasons of each MeshUpgrade */
-json_t *gate_view_proxies(const struct gate *g, const char *upgrade);   /* every proxy: state, reason, witnesses */
-json_t *gate_view_revisions(const struct gate *g);                      /* revisions, replicas, readers, their answers */
-json_t *gate_view_nodes(const struct gate *g);                          /* agents and what they say of themselves */
+json_t *gate_view_upgrades(const struct gate *g);                     /* phase, waves, reasons of each MeshUpgrade */
+json_t *gate_view_proxies(const struct gate *g, const char *upgrade); /* every proxy: state, reason, witnesses */
+json_t *gate_view_revisions(const struct gate *g);                    /* revisions, replicas, readers, their answers */
+json_t *gate_view_nodes(const struct gate *g);                        /* agents and what they say of themselves */

@@ -12,23 +12,23 @@ struct index {
 
 struct pod_memory {
     char *uid;
-    uint64_t round;           /* in which it was last seen */
+    uint64_t round; /* in which it was last seen */
     enum proxy_state state;
     int64_t state_since_ms;
     int64_t moved_at_ms;
-    int64_t look_ms;          /* latest complete look */
+    int64_t look_ms; /* latest complete look */
     int64_t detached_since_ms;
     uint32_t absent_looks;
     int64_t dials_since_ms, xds_since_ms, version_since_ms;
-    uint64_t version_hash;    /* of what Envoy had accepted then */
+    uint64_t version_hash; /* of what Envoy had accepted then */
     UT_hash_handle hh;
 };
 
 struct replica_memory {
     char *uid;
     uint64_t round;
-    uint32_t stuck_looks;     /* looks at the connections when syncz was first seen without an answer */
-    int64_t stuck_since_ms;   /* 0: it answers */
+    uint32_t stuck_looks;   /* looks at the connections when syncz was first seen without an answer */
+    int64_t stuck_since_ms; /* 0: it answers */
     UT_hash_handle hh;
 };
 
@@ -57,8 +57,8 @@ struct round {
     const char *(*reader)(void *ctx, const char *replica);
     void *reader_ctx;
     int64_t now_ms, wall_ms;
-    bool all_answered;      /* every replica has been read lately */
-    int64_t look_ms;        /* ... and this is the oldest of those readings */
+    bool all_answered; /* every replica has been read lately */
+    int64_t look_ms;   /* ... and this is the oldest of those readings */
 };
 
 /* Make room for one more; the arrays grow together. */

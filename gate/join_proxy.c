@@ -88,8 +88,8 @@ static void take_intent(struct round *r, struct proxy_row *p, const struct inv_p
 
 /* --- control plane --- */
 
-/* The pods of a StatefulSet bear one name after the other, and may get the same address again: is this stream of this pod, or
- * of the one before it? Clocks that differ are only believed where the revision speaks for this pod. */
+/* The pods of a StatefulSet bear one name after the other, and may get the same address again: is this stream of this pod,
+ * or of the one before it? Clocks that differ are only believed where the revision speaks for this pod. */
 static bool stream_of(const struct attach_fact *f, const struct inv_pod *pod, bool own_revision) {
     if (!f->connection || !f->connection[0] || f->connected_wall_ms == 0) {
         return false;

@@ -33,7 +33,7 @@
 #include "listen.h"
 
 #define USAGE "meshgate --tls-cert FILE --tls-key FILE [OPTION]..."
-#define SUMMARY                                                                                             \
+#define SUMMARY                                                                                                  \
     "Moves namespaces from one Istio revision to another in waves, and goes on only where every proxy is seen\n" \
     "on its new control plane. Upgrades are MeshUpgrade objects; watch them with kubectl meshgate."
 
@@ -47,9 +47,9 @@ struct options {
     int64_t reading_period, idle_period;
 };
 
-#define OPT(kind, flag, field, ...)                                                                    \
+#define OPT(kind, flag, field, ...) \
     { .type = OPTION_##kind, .name = flag, .offset = offsetof(struct options, field), __VA_ARGS__ }
-#define HEADING(text)                                                                                  \
+#define HEADING(text) \
     { .type = OPTION_SECTION, .help = text }
 #define PERIOD .arg = "TIME", .min = 100, .max = 3600000
 static const struct option_def defs[] = {

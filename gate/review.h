@@ -10,9 +10,9 @@
 char *review_body(const char *token, const char *audience);
 
 struct review {
-    char *node;       /* that the token is bound to; NULL: refused, see below. The caller's to free() */
-    int status;       /* gRPC status of the refusal */
-    char text[512];   /* a sentence with what was expected */
+    char *node;     /* that the token is bound to; NULL: refused, see below. The caller's to free() */
+    int status;     /* gRPC status of the refusal */
+    char text[512]; /* a sentence with what was expected */
 };
 
 void review_read(const struct kube_response *r, const struct gate_opts *expect, struct review *out);

@@ -6,8 +6,8 @@
 #include "session_set.h"
 
 enum {
-    SOON_MS = 100,           /* agents that come and go together cost one choice */
-    PATIENCE_PERIODS = 3,    /* that a reader may be without a word ... */
+    SOON_MS = 100,            /* agents that come and go together cost one choice */
+    PATIENCE_PERIODS = 3,     /* that a reader may be without a word ... */
     PATIENCE_MORE_MS = 20000, /* ... and time for its questions to run into their deadlines */
 };
 

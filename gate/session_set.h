@@ -26,18 +26,18 @@ struct session {
     const struct session_ops *ops;
     void *peer;
     enum stage stage;
-    char *token;             /* until the review has begun */
-    char *node;              /* that the token is bound to */
+    char *token; /* until the review has begun */
+    char *node;  /* that the token is bound to */
     struct kube_call *review;
     struct early *early, *early_last;
     size_t early_bytes;
-    uint64_t seq;            /* of the last message taken */
-    struct timer timer;      /* patience, lifetime, or the end that is due */
+    uint64_t seq;       /* of the last message taken */
+    struct timer timer; /* patience, lifetime, or the end that is due */
     int end_status;
     char *end_text;
-    struct buf assignment;   /* as last sent */
-    uint32_t unknown_pods;   /* in the report at hand */
-    int64_t resync_ms;       /* earliest time to ask for everything again */
+    struct buf assignment; /* as last sent */
+    uint32_t unknown_pods; /* in the report at hand */
+    int64_t resync_ms;     /* earliest time to ask for everything again */
     int64_t resync_wait_ms;
     bool resync_owed;
     bool complained;
@@ -62,7 +62,7 @@ struct sessions {
     struct sched *sched;
     struct session *all;
     struct seat *seats;
-    uint32_t reviews;        /* at the API server */
+    uint32_t reviews; /* at the API server */
     struct session_counters count;
     /* assignment */
     struct roster *roster;
@@ -70,7 +70,7 @@ struct sessions {
     size_t n_focus;
     bool idle;
     uint64_t seats_version, done_seats, done_inventory;
-    int64_t look_again_ms;   /* for readers without a word; 0 never */
+    int64_t look_again_ms; /* for readers without a word; 0 never */
     struct timer assign;
 };
 

@@ -14,7 +14,7 @@ struct cert {
     struct cert *next;
     uv_mutex_t lock; /* of all below: fetch() runs on gRPC's threads */
     char *cert_pem, *key_pem;
-    bool fresh;      /* not fetched since it was set */
+    bool fresh; /* not fetched since it was set */
 };
 
 struct cert *cert_new(struct cert **list, const char *cert_pem, const char *key_pem) {

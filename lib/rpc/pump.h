@@ -16,7 +16,7 @@ struct rpc_op {
     void (*done)(struct rpc_op *op, bool ok);
 };
 
-#define owner_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define owner_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 struct pump_event {
     void *tag;
@@ -36,11 +36,11 @@ struct rpc {
     grpc_completion_queue *cq;
     uv_thread_t thread;
     uv_async_t async;
-    uv_mutex_t lock;      /* of filled and left */
+    uv_mutex_t lock; /* of filled and left */
     struct pump_box filled, taken;
-    bool left;            /* the thread has seen the end of the queue */
-    size_t live;          /* streams and servers that still have operations in flight */
-    struct cert *certs;   /* kept to the end: a handshake may still look */
+    bool left;          /* the thread has seen the end of the queue */
+    size_t live;        /* streams and servers that still have operations in flight */
+    struct cert *certs; /* kept to the end: a handshake may still look */
 };
 
 /* Start a batch; op->done is called when it is over. */

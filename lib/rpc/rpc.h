@@ -34,12 +34,12 @@ struct rpc *rpc_new(struct loop *loop);
 void rpc_free(struct rpc *r);
 
 struct rpc_channel_opts {
-    const char *target;         /* "IP:PORT" or "dns:///HOST:PORT" */
-    const char *server_name;    /* name that the server's certificate must carry (SAN); NULL: host of target */
-    const char *root_pem;       /* trust roots as PEM text; NULL: plaintext (tests only) */
-    int max_receive_bytes;      /* 0: 4 MiB */
-    int64_t keepalive_ms;       /* 0: none. istiod refuses less than 15 s (GRPC_KEEPALIVE_INTERVAL/2) */
-    int64_t max_backoff_ms;     /* of reconnecting; 0: 5 s */
+    const char *target;      /* "IP:PORT" or "dns:///HOST:PORT" */
+    const char *server_name; /* name that the server's certificate must carry (SAN); NULL: host of target */
+    const char *root_pem;    /* trust roots as PEM text; NULL: plaintext (tests only) */
+    int max_receive_bytes;   /* 0: 4 MiB */
+    int64_t keepalive_ms;    /* 0: none. istiod refuses less than 15 s (GRPC_KEEPALIVE_INTERVAL/2) */
+    int64_t max_backoff_ms;  /* of reconnecting; 0: 5 s */
 };
 
 /* Never NULL; a bad certificate or target shows when a stream ends. */
@@ -88,13 +88,13 @@ struct rpc_server_ops {
 };
 
 struct rpc_server_opts {
-    const char *address;          /* "IP:PORT", ":PORT" for all addresses; port 0 chooses */
+    const char *address;            /* "IP:PORT", ":PORT" for all addresses; port 0 chooses */
     const char *cert_pem, *key_pem; /* NULL: plaintext (tests only). Used for connections opened from then on */
-    const char *const *methods;   /* NULL-terminated; others are answered with UNIMPLEMENTED */
-    int max_receive_bytes;        /* 0: 1 MiB */
-    int max_streams;              /* per connection; 0: 100 */
-    int64_t keepalive_ms;         /* server pings idle connections; 0: 20 s */
-    int64_t max_connection_age_ms;/* 0: none */
+    const char *const *methods;     /* NULL-terminated; others are answered with UNIMPLEMENTED */
+    int max_receive_bytes;          /* 0: 1 MiB */
+    int max_streams;                /* per connection; 0: 100 */
+    int64_t keepalive_ms;           /* server pings idle connections; 0: 20 s */
+    int64_t max_connection_age_ms;  /* 0: none */
 };
 
 /* NULL and *err when the address can't be bound or the certificate is unusable. Reuse of the port is off. */

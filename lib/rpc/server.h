@@ -15,8 +15,8 @@ struct rpc_server {
     struct rpc_server_stream *streams; /* all accepted ones that are not freed */
     struct rpc_op op_down;
     bool stopping;
-    bool down;                         /* gRPC has said that nothing comes any more */
-    size_t accepting;                  /* requests armed */
+    bool down;        /* gRPC has said that nothing comes any more */
+    size_t accepting; /* requests armed */
     struct timer grace;
 };
 

@@ -23,15 +23,15 @@ struct rpc_server_stream {
     grpc_metadata_array headers;
     char **header_texts; /* handed out while `open` runs */
     size_t n_header_texts;
-    void *ctx;           /* NULL: nobody to tell */
+    void *ctx; /* NULL: nobody to tell */
     struct rpc_op op_accept, op_start, op_close, op_read, op_write, op_status;
     unsigned in_flight;
     int cancelled;
     struct outbox out;
     grpc_byte_buffer *incoming;
-    bool ending;         /* a status is set; nothing more is taken */
+    bool ending; /* a status is set; nothing more is taken */
     bool status_sent;
-    bool gone;           /* close has completed */
+    bool gone; /* close has completed */
     int status;
     char *status_text;
     struct timer linger;

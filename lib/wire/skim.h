@@ -10,8 +10,8 @@
 /* A position in a sequence of pieces. */
 struct skim {
     const struct piece *pieces;
-    size_t n, i, at;   /* next byte: pieces[i].p[at] */
-    size_t left;       /* bytes until the end of the enclosing message */
+    size_t n, i, at; /* next byte: pieces[i].p[at] */
+    size_t left;     /* bytes until the end of the enclosing message */
 };
 
 void skim_init(struct skim *s, const struct piece *pieces, size_t n);
@@ -20,9 +20,9 @@ enum { SKIM_VARINT = 0, SKIM_I64 = 1, SKIM_BYTES = 2, SKIM_I32 = 5 };
 
 struct skim_field {
     uint32_t number;
-    int wire;          /* SKIM_... */
-    uint64_t value;    /* varint, fixed; or the length of bytes */
-    struct skim body;  /* of SKIM_BYTES */
+    int wire;         /* SKIM_... */
+    uint64_t value;   /* varint, fixed; or the length of bytes */
+    struct skim body; /* of SKIM_BYTES */
 };
 
 /* Next field of the message. 1: *f is filled and the position is behind it; 0: end; -1: malformed (*err). */
@@ -38,7 +38,7 @@ struct skim_debug {
     char type_url[96];
     char nonce[128];
     char version[96];
-    struct skim body;   /* raw HTTP body of the debug call; empty when the answer had no resource */
+    struct skim body; /* raw HTTP body of the debug call; empty when the answer had no resource */
     size_t resources;
 };
 bool skim_debug_response(const struct piece *pieces, size_t n, struct skim_debug *out, struct err *err);

@@ -20,11 +20,11 @@ struct gate_mesh {
     struct join *join;
     struct upgrade upgrade;
     json_t *spec, *status;
-    bool unread;             /* nobody is assigned to the replicas */
+    bool unread; /* nobody is assigned to the replicas */
     /* what the next report says; by pod name, NULL: nobody */
     const char *unlisted, *unseen, *rejecting;
-    const char *version;     /* that istiods say is acknowledged */
-    const char *accepted;    /* that Envoys say they have */
+    const char *version;         /* that istiods say is acknowledged */
+    const char *accepted;        /* that Envoys say they have */
     int64_t connected_before_ms; /* streams began so long before now */
     uint64_t questions;
 };

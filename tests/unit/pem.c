@@ -21,7 +21,8 @@ static void extend(X509 *x, X509 *issuer, int nid, const char *value) {
     X509_EXTENSION_free(e);
 }
 
-static X509 *make_cert(EVP_PKEY *key, const char *name, long serial, X509 *issuer, EVP_PKEY *issuer_key, const char *names) {
+static X509 *make_cert(EVP_PKEY *key, const char *name, long serial, X509 *issuer, EVP_PKEY *issuer_key,
+                       const char *names) {
     X509 *x = X509_new();
     X509_set_version(x, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(x), serial);

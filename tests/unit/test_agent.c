@@ -38,7 +38,7 @@ struct play {
     unsigned asked_cert, asked_connections, asked_syncz, asked_ns, forgot, opens, hellos, reports, fulls;
     uint64_t seq;
     bool answer_acks;
-    Meshgate__V1__AgentMessage *last; /* latest report */
+    Meshgate__V1__AgentMessage *last;           /* latest report */
     Meshgate__V1__AgentMessage *replica_report; /* latest one with a replica in it */
 };
 
@@ -56,7 +56,10 @@ static void q_free(struct io_question *q) {
 static void q_fire(void *ctx) {
     struct io_question *q = ctx;
     struct piece piece = {(const uint8_t *)(q->body ? q->body : ""), q->body ? strlen(q->body) : 0};
-    struct io_answer a = {.status = q->status, .error = q->status == IO_OK ? NULL : "no answer", .body = &piece, .pieces = 1,
+    struct io_answer a = {.status = q->status,
+                          .error = q->status == IO_OK ? NULL : "no answer",
+                          .body = &piece,
+                          .pieces = 1,
                           .bytes = piece.len};
     io_answer_fn fn = q->fn;
     void (*reached)(void *, const struct io_reach *) = q->reached;
@@ -85,14 +88,15 @@ static struct io_question *q_new(struct play *p, int64_t after_ms, enum io_statu
 }
 
 #define N1 "2026-11-23T06:00:00Z/10a0a0a0a-0000-1111-2222-333344445555"
-static const char syncz[] = "[{\"cluster_id\":\"K\",\"proxy\":\"web.shop\",\"proxy_type\":\"sidecar\",\"istio_version\":\"1.30.3\","
-                            "\"resources\":{\"type.googleapis.com/envoy.config.cluster.v3.Cluster\":{\"sent\":\"" N1
-                            "\",\"acked\":\"" N1 "\",\"sentTime\":\"2026-11-23T06:00:01Z\"}}}]";
+static const char syncz[] =
+    "[{\"cluster_id\":\"K\",\"proxy\":\"web.shop\",\"proxy_type\":\"sidecar\",\"istio_version\":\"1.30.3\","
+    "\"resources\":{\"type.googleapis.com/envoy.config.cluster.v3.Cluster\":{\"sent\":\"" N1 "\",\"acked\":\"" N1
+    "\",\"sentTime\":\"2026-11-23T06:00:01Z\"}}}]";
 static const char one_connection[] = "{\"totalClients\":1,\"clients\":[{\"connectionId\":\"web.shop-1\",\"connectedAt\":"
                                      "\"2026-11-23T06:00:00Z\",\"address\":\"10.0.0.9:4000\"}]}";
 
-static struct io_question *io_ask(void *self, const struct io_target *t, const char *resource, int64_t timeout, io_answer_fn fn,
-                                  void *ctx) {
+static struct io_question *io_ask(void *self, const struct io_target *t, const char *resource, int64_t timeout,
+                                  io_answer_fn fn, void *ctx) {
     struct play *p = self;
     assert_string_equal(t->address, "10.9.0.1");
     if (strcmp(resource, "connections") == 0) {
@@ -113,8 +117,8 @@ static void io_forget(void *self, const char *id) {
     ((struct play *)self)->forgot++;
 }
 
-static struct io_question *io_get(void *self, const char *address, uint16_t port, const char *path, int64_t timeout, io_answer_fn fn,
-                                  void *ctx) {
+static struct io_question *io_get(void *self, const char *address, uint16_t port, const char *path, int64_t timeout,
+                                  io_answer_fn fn, void *ctx) {
     (void)address;
     (void)timeout;
     (void)path;
@@ -156,7 +160,8 @@ static int64_t io_scan(void *self, void (*fn)(void *ctx, const struct dial_seen 
         err_set(err, ERR_DENIED, "no foreign process in /proc: hostPID is missing");
         return -1;
     }
-    struct dial_seen d = {.pod_uid = "11111111-2222-3333-4444-555555555555", .pod_ip = "10.0.0.9", .connections = 1, .pid = 7};
+    struct dial_seen d = {
+        .pod_uid = "11111111-2222-3333-4444-555555555555", .pod_ip = "10.0.0.9", .connections = 1, .pid = 7};
     snprintf(d.remote, sizeof d.remote, "%s", p->dials);
     fn(ctx, &d);
     return 1;
@@ -201,8 +206,10 @@ static void ack(struct play *p, uint64_t seq, bool resync) {
 
 static void assign(struct play *p, bool read, bool focus, uint32_t period) {
     Meshgate__V1__Assignment__Replica r = MESHGATE__V1__ASSIGNMENT__REPLICA__INIT;
-    char id[] = "uid-istiod", name[] = "istiod-canary-1", ip[] = "10.9.0.1", rev[] = "canary", host[] = "istiod-canary.istio-system.svc";
-    r.id = id, r.name = name, r.address = ip, r.revision = rev, r.server_name = host, r.xds_port = 15012, r.http_port = 15014;
+    char id[] = "uid-istiod", name[] = "istiod-canary-1", ip[] = "10.9.0.1", rev[] = "canary",
+         host[] = "istiod-canary.istio-system.svc";
+    r.id = id, r.name = name, r.address = ip, r.revision = rev, r.server_name = host, r.xds_port = 15012,
+    r.http_port = 15014;
     r.read = read;
     Meshgate__V1__Assignment__Revision v = MESHGATE__V1__ASSIGNMENT__REVISION__INIT;
     char *ips[] = {ip};
@@ -211,7 +218,8 @@ static void assign(struct play *p, bool read, bool focus, uint32_t period) {
     Meshgate__V1__Assignment__Revision *vs[] = {&v};
     char shop[] = "shop", *names[] = {shop};
     Meshgate__V1__Assignment a = MESHGATE__V1__ASSIGNMENT__INIT;
-    a.n_replicas = 1, a.replicas = rs, a.n_revisions = 1, a.revisions = vs, a.period_ms = period, a.local_period_ms = period;
+    a.n_replicas = 1, a.replicas = rs, a.n_revisions = 1, a.revisions = vs, a.period_ms = period,
+    a.local_period_ms = period;
     a.n_focus = focus, a.focus = names;
     Meshgate__V1__GateMessage m = MESHGATE__V1__GATE_MESSAGE__INIT;
     m.body_case = MESHGATE__V1__GATE_MESSAGE__BODY_ASSIGNMENT;
@@ -255,10 +263,23 @@ static struct play *play_new(void) {
     p->connections = one_connection;
     p->dials = "10.96.0.7:15012";
     p->cert = "istio_agent_cert_expiry_seconds{resource_name=\"default\"} 600\n";
-    p->io = (struct agent_io){.self = p, .ask = io_ask, .forget = io_forget, .get = io_get, .reach = io_reach, .drop = io_drop,
-                              .scan = io_scan, .link = {link_open, link_send, link_close}};
-    struct agent_opts o = {.node = "n1", .version = "t", .node_witness = true, .xds_port = 15012, .stats_port = 15090, .agent_port = 15020,
-                           .health_port = 15021, .question_timeout_ms = 2000, .seed = 7};
+    p->io = (struct agent_io){.self = p,
+                              .ask = io_ask,
+                              .forget = io_forget,
+                              .get = io_get,
+                              .reach = io_reach,
+                              .drop = io_drop,
+                              .scan = io_scan,
+                              .link = {link_open, link_send, link_close}};
+    struct agent_opts o = {.node = "n1",
+                           .version = "t",
+                           .node_witness = true,
+                           .xds_port = 15012,
+                           .stats_port = 15090,
+                           .agent_port = 15020,
+                           .health_port = 15021,
+                           .question_timeout_ms = 2000,
+                           .seed = 7};
     p->agent = agent_new(&o, &p->io, p->sched, p->metrics);
     return p;
 }

@@ -108,7 +108,8 @@ struct mesh {
 
 static void add_replica(struct mesh *m, int i, const char *uid, const char *revision, const char *address) {
     struct inv_replica *r = &m->replicas[i];
-    *r = (struct inv_replica){.uid = mem_dup(uid), .name = mem_dup(uid), .address = mem_dup(address), .revision = mem_dup(revision)};
+    *r = (struct inv_replica){
+        .uid = mem_dup(uid), .name = mem_dup(uid), .address = mem_dup(address), .revision = mem_dup(revision)};
     r->xds_port = 15012;
     r->http_port = 15014;
     HASH_ADD_KEYPTR(hh, m->inv.replicas, r->uid, strlen(r->uid), r);
@@ -147,7 +148,8 @@ static void mesh_free(struct mesh *m) {
     free(m);
 }
 
-static Meshgate__V1__GateMessage *packed(const struct roster *r, const struct mesh *m, const char *node, const struct roster_terms *t) {
+static Meshgate__V1__GateMessage *packed(const struct roster *r, const struct mesh *m, const char *node,
+                                         const struct roster_terms *t) {
     struct buf b;
     buf_init(&b, WIRE_MAX_MESSAGE);
     roster_pack(r, &m->inv, node, t, &b);

@@ -1,4 +1,5 @@
-/* The agents' port: streams reach sessions and back; certificates are replaced while it runs. The gate behind it is played. */
+/* The agents' port: streams reach sessions and back; certificates are replaced while it runs. The gate behind it is played.
+ */
 #include <stdio.h>
 #include <unistd.h>
 

@@ -19,7 +19,8 @@ static void conn(struct replica *r, const char *id, const char *connection, int6
     replica_conn(r, &c);
 }
 
-static void sync_two(struct replica *r, const char *id, const char *cds_sent, const char *cds_acked, const char *lds_error) {
+static void sync_two(struct replica *r, const char *id, const char *cds_sent, const char *cds_acked,
+                     const char *lds_error) {
     struct sync_seen s = {.id = id, .proxy_type = "sidecar", .istio_version = "1.30.3", .cluster = "K", .has_types = true};
     s.types[0] = (struct type_seen){.type = XDS_CDS, .sent = cds_sent, .acked = cds_acked};
     s.types[1] = (struct type_seen){.type = XDS_LDS, .sent = V1 UUID, .acked = V1 UUID, .error = lds_error};
@@ -126,8 +127,8 @@ static Meshgate__V1__Sync sync_after(struct replica *r, int64_t now, const char 
     return s;
 }
 
-/* istiod-facts 3.2: an acked nonce that stands still while sent differs is a proxy that does not answer; one that moves is a
- * busy mesh. */
+/* istiod-facts 3.2: an acked nonce that stands still while sent differs is a proxy that does not answer; one that moves is
+ * a busy mesh. */
 static void test_standing_ack_ages_moving_ack_does_not(void **state) {
     (void)state;
     struct replica *r = replica_new();

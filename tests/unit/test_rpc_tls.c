@@ -45,7 +45,8 @@ static void wrong_name_and_authority(void **state) {
     pem_init(&pem, "DNS:istiod-canary.istio-system.svc");
     pem_init(&other, "DNS:istiod-canary.istio-system.svc");
     struct rpc_server *s = pair_serve(&pem, 0);
-    refused(rpc_server_port(s), pem.ca, "istiod-old.istio-system.svc", "istiod-old.istio-system.svc is not in peer certificate");
+    refused(rpc_server_port(s), pem.ca, "istiod-old.istio-system.svc",
+            "istiod-old.istio-system.svc is not in peer certificate");
     refused(rpc_server_port(s), other.ca, "istiod-canary.istio-system.svc", "certificate verify failed");
     refused(rpc_server_port(s), "no certificate at all", "istiod-canary.istio-system.svc", "");
     rpc_server_free(s);

@@ -51,12 +51,14 @@ static void no_token(void **state) {
 
 static void reviews_that_refuse(void **state) {
     (void)state;
-    static const char bad_user[] = "{\"status\":{\"authenticated\":true,\"audiences\":[\"meshgate\"],\"user\":{\"username\":\"admin\"}}}";
+    static const char bad_user[] =
+        "{\"status\":{\"authenticated\":true,\"audiences\":[\"meshgate\"],\"user\":{\"username\":\"admin\"}}}";
     static const char no_node[] = "{\"status\":{\"authenticated\":true,\"audiences\":[\"meshgate\"],\"user\":{\"username\":"
                                   "\"system:serviceaccount:istio-system:meshgate-agent\"}}}";
-    static const char wrong_audience[] = "{\"status\":{\"authenticated\":true,\"audiences\":[\"api\"],\"user\":{\"username\":"
-                                         "\"system:serviceaccount:istio-system:meshgate-agent\",\"extra\":"
-                                         "{\"authentication.kubernetes.io/node-name\":[\"n1\"]}}}}";
+    static const char wrong_audience[] =
+        "{\"status\":{\"authenticated\":true,\"audiences\":[\"api\"],\"user\":{\"username\":"
+        "\"system:serviceaccount:istio-system:meshgate-agent\",\"extra\":"
+        "{\"authentication.kubernetes.io/node-name\":[\"n1\"]}}}}";
     static const struct {
         int http;
         const char *body;

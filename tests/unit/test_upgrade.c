@@ -109,7 +109,7 @@ static void what_cannot_be_followed_names_its_field(void **state) {
         {"{" REVS ",\"waves\":[{\"name\":\"a\",\"namespaces\":{\"percent\":1,\"names\":[]}}]}", "spec.waves[0].namespaces"},
         {"{" REVS ",\"waves\":[{\"name\":\"a\",\"namespaces\":{\"names\":\"x\"}}]}", "spec.waves[0].namespaces.names"},
         {"{" REVS ",\"waves\":[{\"name\":\"a\",\"namespaces\":{\"selector\":{\"matchExpressions\":[{\"key\":\"a\","
-                  "\"operator\":\"Near\"}]}}}]}",
+         "\"operator\":\"Near\"}]}}}]}",
          "spec.waves[0].namespaces.selector"},
         {"{" REVS ",\"waves\":[{\"name\":\"a\",\"namespaces\":[]}]}", "spec.waves[0].namespaces"},
         {"{" REVS "," WAVES ",\"move\":\"Teleport\"}", "spec.move"},

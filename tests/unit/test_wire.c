@@ -354,7 +354,8 @@ static void debug_requests(void **state) {
     (void)state;
     struct buf b;
     buf_init(&b, 4096);
-    wire_debug_request(&b, "sidecar~10.0.0.1~reader.istio-system~istio-system.svc", "istio-system", "istio.io/debug", "connections");
+    wire_debug_request(&b, "sidecar~10.0.0.1~reader.istio-system~istio-system.svc", "istio-system", "istio.io/debug",
+                       "connections");
     Meshgate__Xds__DiscoveryRequest *r = meshgate__xds__discovery_request__unpack(NULL, b.len, (uint8_t *)b.p);
     assert_string_equal(r->node->id, "sidecar~10.0.0.1~reader.istio-system~istio-system.svc");
     assert_string_equal(r->node->metadata->fields[0]->key, "NAMESPACE");
