@@ -1,6 +1,5 @@
 #include "io_real.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "../lib/base/mem.h"
@@ -10,7 +9,7 @@ enum { TRIM_BYTES = 512 * 1024, TRIM_AFTER_MS = 50 };
 
 static void on_trim(void *ctx) {
     (void)ctx;
-    malloc_trim(0);
+    mem_give_back();
 }
 
 void io_real_trim(struct io_real *x, size_t bytes) {

@@ -20,6 +20,7 @@
 
 #include "../lib/admin/admin.h"
 #include "../lib/base/log.h"
+#include "../lib/base/mem.h"
 #include "../lib/base/options.h"
 #include "agent.h"
 #include "io_real.h"
@@ -91,7 +92,10 @@ struct program {
     struct metrics *metrics;
     struct agent *agent;
     struct admin *admin;
+    struct timer thrift;
 };
+
+enum { THRIFT_FIRST_MS = 20 * 1000, THRIFT_MS = 10 * 60 * 1000 };
 
 static void on_signal(void *ctx) {
     struct program *p = ctx;
@@ -151,7 +155,15 @@ static bool start(struct program *p, struct err *err) {
     return p->admin != NULL;
 }
 
+/* After start-up most of what was read of the libraries is never needed again; one agent a node adds up. */
+static void on_thrift(void *ctx) {
+    struct program *p = ctx;
+    mem_give_back();
+    timer_set(loop_sched(p->loop), &p->thrift, sched_now(loop_sched(p->loop)) + THRIFT_MS, on_thrift, p);
+}
+
 static void stop(struct program *p) {
+    timer_cancel(loop_sched(p->loop), &p->thrift);
     admin_free(p->admin);
     agent_free(p->agent);
     io_real_free(p->io);
@@ -174,6 +186,7 @@ static int run(struct program *p) {
         loop_on_stop_signal(p->loop, on_signal, p);
         log_info("started", log_s("version", MESHGATE_VERSION), log_s("node", p->o.node_name),
                  log_s("gate", p->o.gate_address), log_i("admin_port", admin_port(p->admin)));
+        timer_set(loop_sched(p->loop), &p->thrift, sched_now(loop_sched(p->loop)) + THRIFT_FIRST_MS, on_thrift, p);
         loop_run(p->loop);
     } else {
         log_error("cannot start", log_s("error", err.text));

@@ -1,10 +1,13 @@
 #define _GNU_SOURCE /* vasprintf */
 #include "mem.h"
 
+#include <inttypes.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 __attribute__((noreturn)) static void mem_out(void) {
@@ -57,4 +60,22 @@ void mem_set(char **slot, const char *s) {
     char *copy = mem_dup(s); /* first: s may be *slot or lie in it */
     free(*slot);
     *slot = copy;
+}
+
+void mem_give_back(void) {
+    malloc_trim(0);
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512];
+    while (maps && fgets(line, sizeof line, maps)) {
+        uintptr_t from, to;
+        char rights[5], path[2];
+        /* Executable and not writable: nobody has changed these pages since they were read from the file. */
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s %*s %*s %*s %1s", &from, &to, rights, path) == 4 &&
+            strcmp(rights, "r-xp") == 0 && path[0] == '/') {
+            madvise((void *)from, to - from, MADV_DONTNEED);
+        }
+    }
+    if (maps) {
+        fclose(maps);
+    }
 }

@@ -10,3 +10,6 @@ char *mem_dup(const char *s);      /* NULL gives NULL */
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Replace the string in *slot by a copy of s (NULL: none). */
 void mem_set(char **slot, const char *s);
+/* Give back what is not in use: free heap pages, and the code pages of libraries that only start-up needed (clean file
+ * pages; what is needed again is read from the page cache). Not for hot paths. */
+void mem_give_back(void);

@@ -30,7 +30,21 @@ static void copies_strings(void **state) {
     assert_null(s);
 }
 
+/* What was there is there afterwards, code and data alike. */
+static void gives_back_without_loss(void **state) {
+    (void)state;
+    static const char text[] = "the same";
+    char *heap = mem_dup(text);
+    mem_give_back();
+    assert_string_equal(heap, text);
+    char *more = mem_printf("%s again", heap);
+    assert_string_equal(more, "the same again");
+    free(more);
+    free(heap);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(gives_zeroed_memory), cmocka_unit_test(copies_strings)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gives_zeroed_memory), cmocka_unit_test(copies_strings),
+                                       cmocka_unit_test(gives_back_without_loss)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
