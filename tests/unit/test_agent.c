@@ -33,7 +33,7 @@ struct play {
     struct agent *agent;
     struct io_question *open;
     const char *dials;
-    bool syncz_hangs, link_down, blind;
+    bool syncz_hangs, syncz_cut, link_down, blind;
     const char *connections, *cert;
     unsigned asked_cert, asked_connections, asked_syncz, asked_ns, forgot, opens, hellos, reports, fulls;
     uint64_t seq;
@@ -108,6 +108,12 @@ static struct io_question *io_ask(void *self, const struct io_target *t, const c
     p->asked_syncz += !ns;
     if (p->syncz_hangs && !ns) {
         return q_new(p, timeout, IO_TIMEOUT, NULL, fn, ctx);
+    }
+    if (p->syncz_cut) {
+        char *half = mem_printf("%.*s", (int)(strlen(syncz) / 2), syncz);
+        struct io_question *q = q_new(p, 5, IO_OK, half, fn, ctx);
+        free(half);
+        return q;
     }
     return q_new(p, 5, IO_OK, syncz, fn, ctx);
 }
@@ -368,6 +374,26 @@ static void test_cut_answer_is_garbled_not_fewer_proxies(void **state) {
     play_free(p);
 }
 
+/* What was in sync ages; half an answer neither renews nor takes anything away. */
+static void test_cut_syncz_proves_nothing(void **state) {
+    (void)state;
+    struct play *p = play_new();
+    run(p, 10);
+    assign(p, true, true, 1000);
+    live(p, 3000);
+    Meshgate__V1__ReplicaReading *x = p->replica_report->report->replicas[0];
+    assert_int_equal(x->syncz, MESHGATE__V1__READ_STATUS__READ_OK);
+    assert_true(x->namespaces[0]->syncz_age_ms < 2000);
+    p->syncz_cut = true;
+    live(p, 5000);
+    x = p->replica_report->report->replicas[0];
+    assert_int_equal(x->connections, MESHGATE__V1__READ_STATUS__READ_OK);
+    assert_int_equal(x->syncz, MESHGATE__V1__READ_STATUS__READ_GARBLED);
+    assert_true(x->namespaces[0]->syncz_age_ms >= 4000);
+    assert_int_equal(x->n_gone, 0);
+    play_free(p);
+}
+
 static void test_lost_gate_is_survived(void **state) {
     (void)state;
     struct play *p = play_new();
@@ -469,6 +495,7 @@ int main(void) {
         cmocka_unit_test(test_standby_asks_nothing),
         cmocka_unit_test(test_hanging_syncz_is_told_while_connections_answer),
         cmocka_unit_test(test_cut_answer_is_garbled_not_fewer_proxies),
+        cmocka_unit_test(test_cut_syncz_proves_nothing),
         cmocka_unit_test(test_lost_gate_is_survived),
         cmocka_unit_test(test_resync_tells_everything_again),
         cmocka_unit_test(test_blind_node_is_said),
