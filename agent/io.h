@@ -25,6 +25,8 @@ struct io_answer {
     const struct piece *body; /* borrowed for the callback */
     size_t pieces, bytes;
 };
+/* The body in one piece, NUL-terminated; the caller's to free(). For small answers. */
+char *io_text(const struct io_answer *a);
 typedef void (*io_answer_fn)(void *ctx, const struct io_answer *a);
 
 struct io_reach {

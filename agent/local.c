@@ -125,16 +125,6 @@ static void pod_answered(struct pod *p) {
     ask_some(l);
 }
 
-static char *flatten(const struct io_answer *a) {
-    char *text = mem_alloc(a->bytes + 1);
-    size_t at = 0;
-    for (size_t i = 0; i < a->pieces; i++) {
-        memcpy(text + at, a->body[i].p, a->body[i].len);
-        at += a->body[i].len;
-    }
-    return text;
-}
-
 static bool same_stats(const struct proxy_seen *a, const struct proxy_seen *b) {
     return strcmp(a->cds_version, b->cds_version) == 0 && strcmp(a->lds_version, b->lds_version) == 0 &&
            a->xds_connections == b->xds_connections && a->cds_rejected == b->cds_rejected &&
@@ -147,7 +137,7 @@ static void on_stats(void *ctx, const struct io_answer *a) {
     struct proxy_seen seen = {.cert_expiry_s = NAN};
     bool ok = a->status == IO_OK;
     if (ok) {
-        char *text = flatten(a);
+        char *text = io_text(a);
         struct err err;
         ok = proxy_stats_read(text, a->bytes, &seen, &err);
         free(text);
@@ -163,7 +153,7 @@ static void on_cert(void *ctx, const struct io_answer *a) {
     p->cert = NULL;
     struct proxy_seen seen = {.cert_expiry_s = NAN};
     if (a->status == IO_OK) {
-        char *text = flatten(a);
+        char *text = io_text(a);
         struct err err;
         if (proxy_stats_read(text, a->bytes, &seen, &err) && !isnan(seen.cert_expiry_s)) {
             p->dirty |= p->cert_expires_ms == 0;

@@ -127,16 +127,6 @@ static void on_sample(void *ctx, const struct prom_sample *s) {
     x->seen = true;
 }
 
-static char *flatten(const struct io_answer *a) {
-    char *p = mem_alloc(a->bytes + 1);
-    size_t at = 0;
-    for (size_t i = 0; i < a->pieces; i++) {
-        memcpy(p + at, a->body[i].p, a->body[i].len);
-        at += a->body[i].len;
-    }
-    return p;
-}
-
 static void count(struct reader *r, const struct io_answer *a) {
     r->question = NULL;
     r->bytes += a->bytes;
@@ -150,7 +140,7 @@ static void on_metrics(void *ctx, const struct io_answer *a) {
     struct reader *r = ctx;
     count(r, a);
     if (a->status == IO_OK) {
-        char *text = flatten(a);
+        char *text = io_text(a);
         struct rejects x = {0};
         struct err err;
         if (prom_parse(text, a->bytes, on_sample, &x, &err) >= 0 && x.seen) {
