@@ -101,7 +101,8 @@ void rpc_free(struct rpc *r) {
         uv_run(uv, UV_RUN_ONCE);
     }
     grpc_completion_queue_destroy(r->cq);
-    grpc_shutdown();
+    /* No grpc_shutdown(): its own threads may still be taking transports apart, and in 1.51 one of them that finds the
+     * globals gone crashes. The library stays up until the process ends; the next rpc_new() finds it so. */
     uv_mutex_destroy(&r->lock);
     cert_free_all(r->certs);
     free(r->filled.events);

@@ -57,6 +57,8 @@ def namespace_name(i):
 
 
 class World(lang.World):
+    patience = 3  # real controllers and a busy machine take longer than the embedded mesh
+
     def __init__(self, cluster, statements):
         self.cluster, self.bed, self.istio = cluster, cluster.bed, cluster.istio
         self.mesh = lang.mesh_of(statements)

@@ -21,6 +21,8 @@ class ScenarioError(Exception):
 class World:
     """What run() needs of the place where a scenario runs."""
 
+    patience = 1  # limits of `expect within` are this many times longer; what must hold is not touched
+
     def do(self, action):
         """Do one action (README.md). Raise ScenarioFailed with a sentence when it cannot be done."""
         raise NotImplementedError
@@ -253,13 +255,14 @@ class Runner:
         raise ScenarioFailed("line %d: %s: %s (%s)" % (s.line, what, s.text, self.observer.describe()))
 
     def within(self, s):
-        end = self.world.now() + s.seconds
+        limit = s.seconds * self.world.patience
+        end = self.world.now() + limit
         while True:
             self.look()
             if self.observer.all_hold(s.terms):
                 return
             if self.world.now() >= end:
-                self.fail(s, "did not become true within %gs" % s.seconds)
+                self.fail(s, "did not become true within %gs" % limit)
             self.world.sleep(self.poll)
 
     def during(self, duration, s=None):
