@@ -165,6 +165,15 @@ def watch_future_version(r):
     return {"list": code}
 
 
+def watch_from_long_ago(r):
+    """A version from before anything that the server still remembers."""
+    code, events = r.t.http("GET", f"{NS}?watch=1&resourceVersion=1&timeoutSeconds=3", lines=1)
+    if code != 200:
+        return {"http": code, "reason": events.get("reason")}
+    o = events[0]["object"]
+    return {"http": code, "type": events[0]["type"], "code": o.get("code"), "reason": o.get("reason")}
+
+
 def generation(r):
     spec = {"from": {"revision": "a"}, "to": {"revision": "b"}, "waves": [{"name": "w"}]}
     name = "gen-" + r.ns
@@ -225,6 +234,21 @@ def evict(r):
     body["metadata"]["name"] = "nobody"
     return {"evicted": [done[0], done[1].get("kind"), done[1].get("status")],
             "nobody": status_of(r.t.http("POST", f"{r.path}/pods/nobody/eviction", body))}
+
+
+def evict_against_a_budget(r):
+    budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "all-of-them"},
+              "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "guarded"}}}}
+    made = r.t.http("POST", f"/apis/policy/v1/namespaces/{r.ns}/poddisruptionbudgets", budget)[0]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "guarded", "labels": {"app": "guarded"}},
+           "spec": {"containers": [{"name": "c", "image": "registry.local/x:1"}], "terminationGracePeriodSeconds": 0}}
+    r.t.http("POST", f"{r.path}/pods", pod)
+    ready = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+    r.t.http("PATCH", f"{r.path}/pods/guarded/status", ready, MERGE)
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "guarded", "namespace": r.ns}}
+    code, answer = r.t.http("POST", f"{r.path}/pods/guarded/eviction", body)
+    still = r.t.http("GET", f"{r.path}/pods/guarded")[0]
+    return {"budget": made, "http": code, "reason": answer.get("reason"), "pod": still}
 
 
 def lease(r):
@@ -303,6 +327,6 @@ def injection(r):
 
 QUESTIONS = [not_found, unknown_resource, bad_token, no_credentials, created_twice, body_not_json, name_missing, list_in_pages, bad_continue, selectors,
              patch_merges, patch_conflict, patch_without_change, patch_of_nobody, patch_type_unknown, put_stale, watch_tells,
-             watch_bad_version, watch_future_version, generation, upgrade_same_revision, upgrade_without_waves, upgrade_twice_a_wave,
-             upgrade_bad_soak, upgrade_bad_approval, upgrade_approves_nobody, evict, lease, review_good, review_other_audience,
+             watch_bad_version, watch_future_version, watch_from_long_ago, generation, upgrade_same_revision, upgrade_without_waves, upgrade_twice_a_wave,
+             upgrade_bad_soak, upgrade_bad_approval, upgrade_approves_nobody, evict, evict_against_a_budget, lease, review_good, review_other_audience,
              review_nonsense, injection]
