@@ -166,6 +166,20 @@ class Bed:
         )
         self.start("sched", [build.BIN / "kube", "scheduler", *common[1], f"--cert-dir={d}/sched-certs"])
 
+    def forget_history(self):
+        """What was before is gone: etcd is compacted, and the API server's caches begin anew."""
+        version = self.api("GET", "/api/v1/namespaces?limit=1")["metadata"]["resourceVersion"]
+        body = json.dumps({"revision": version, "physical": True})
+        etcd = http.client.HTTPConnection("127.0.0.1", 2379, timeout=10)
+        etcd.request("POST", "/v3/kv/compaction", body)
+        if etcd.getresponse().status != 200:
+            raise RuntimeError("etcd does not compact")
+        argv = self.processes["apiserver"].args
+        self.stop("apiserver", 20)
+        self.local = threading.local()
+        self.start("apiserver", argv)
+        self.wait(90, "apiserver", lambda: self.api("GET", "/readyz", raw=True) == "ok")
+
     def _start_nodes(self):
         p = self.pki.path
         (self.dir / "stages.yaml").write_text(run(build.BIN / "kwok", "print-stages"))

@@ -30,6 +30,7 @@ class Target:
         self.root_file = root_file
         self.xds_ask = xds_ask
         self.prefix = list(prefix)        # command that enters a network namespace
+        self.forget = lambda: None        # makes the API server forget its history
         self.asked = "canary"             # revision that questions go to
 
     def http(self, method, path, body=None, ctype="application/json", headers=None, lines=0, timeout=10):

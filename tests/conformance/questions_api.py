@@ -154,6 +154,20 @@ def watch_tells(r):
     return {"http": code, "events": [[e["type"], e["object"].get("data")] for e in events]}
 
 
+def expired(r):
+    """The rest of a paged list and a watch, from a version that the server has forgotten. The last question: it costs a restart."""
+    for i in range(3):
+        r.config(f"old-{i}", k="v")
+    page = r.t.http("GET", f"{r.path}/configmaps?limit=1&labelSelector=n%20in%20(old-0,old-1,old-2)")[1]["metadata"]
+    r.config("newer", k="v")
+    r.t.forget()
+    code, body = r.t.http("GET", f"{r.path}/configmaps?limit=1&continue={page['continue']}")
+    start, first = r.t.http("GET", f"{r.path}/configmaps?watch=1&resourceVersion={page['resourceVersion']}&timeoutSeconds=3", lines=1)
+    if start == 200:
+        first = first[0]["object"] if first[0]["type"] == "ERROR" else first[0]
+    return {"page": [code, body.get("reason")], "watch": [first.get("code"), first.get("reason")]}
+
+
 def watch_bad_version(r):
     code, body = r.t.http("GET", f"{r.path}/configmaps?watch=1&resourceVersion=nonsense&timeoutSeconds=2")
     return {"http": code, "reason": body.get("reason") if isinstance(body, dict) else None}
@@ -329,4 +343,4 @@ QUESTIONS = [not_found, unknown_resource, bad_token, no_credentials, created_twi
              patch_merges, patch_conflict, patch_without_change, patch_of_nobody, patch_type_unknown, put_stale, watch_tells,
              watch_bad_version, watch_future_version, watch_from_long_ago, generation, upgrade_same_revision, upgrade_without_waves, upgrade_twice_a_wave,
              upgrade_bad_soak, upgrade_bad_approval, upgrade_approves_nobody, evict, evict_against_a_budget, lease, review_good, review_other_audience,
-             review_nonsense, injection]
+             review_nonsense, injection, expired]

@@ -26,8 +26,10 @@ def target_of(bed, istio):
     root = bed.api("GET", "/api/v1/namespaces/istio-system/configmaps/istio-ca-root-cert")["data"]["root-cert.pem"]
     root_file = os.path.join(bed.dir, "mesh-root.pem")
     pathlib.Path(root_file).write_text(root, encoding="utf-8")
-    return Target(f"https://{bedlib.API_IP}:6443", pki.path("ca.crt"), cert=(pki.path("admin.crt"), pki.path("admin.key")),
+    target = Target(f"https://{bedlib.API_IP}:6443", pki.path("ca.crt"), cert=(pki.path("admin.crt"), pki.path("admin.key")),
                   istiods={r: istio.address(r, 0) for r in istio.revisions}, root_file=root_file, xds_ask=env_tool("xds-ask"))
+    target.forget = bed.forget_history
+    return target
 
 
 def run(bed, istio, record):

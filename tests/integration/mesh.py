@@ -65,8 +65,12 @@ class Mesh:
 
     def do(self, action):
         """One action of the scenario language; raises what the mesh says against it."""
+        self.say(f"do {action}")
+
+    def say(self, line):
+        """One line to the mesh's control socket."""
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(os.path.join(self.folder, "control"))
-            s.sendall(f"do {action}\n".encode())
+            s.sendall(f"{line}\n".encode())
             answer = s.makefile().readline().strip()
         assert answer == "ok", answer

@@ -21,9 +21,11 @@ def target(tmp_path_factory):
     with Mesh(folder, nodes=2, namespaces=2, pods=4, replicas=1) as mesh:
         ca = folder / "api-ca.pem"
         ca.write_bytes(base64.b64decode(mesh.ca_data))
-        yield Target(mesh.server, str(ca), headers={"Authorization": f"Bearer {mesh.admin_token}"},
+        target = Target(mesh.server, str(ca), headers={"Authorization": f"Bearer {mesh.admin_token}"},
                      istiods={"old": "127.45.0.1", "canary": "127.45.1.1"}, root_file=str(folder / "istio-root.pem"),
                      xds_ask=env_tool("xds-ask"))
+        target.forget = lambda: mesh.say("compact")
+        yield target
 
 
 def check(name, answers):
