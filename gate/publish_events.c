@@ -124,9 +124,10 @@ static void tell_waves(struct execute *x, const struct inv_upgrade *o, const jso
 }
 
 static bool passing(const char *reason) {
-    static const enum reason ordinary[] = {
-        REASON_SOAKING,     REASON_STARTING,   REASON_RECONNECTING,        REASON_NOT_READY,      REASON_RELABEL_PENDING,
-        REASON_RESTART_DUE, REASON_RESTARTING, REASON_NODE_REACH_UNTESTED, REASON_WAVE_NOT_BEGUN, REASON_AWAITING_APPROVAL};
+    static const enum reason ordinary[] = {REASON_SOAKING,        REASON_PROOF_DUE,        REASON_STARTING,
+                                           REASON_RECONNECTING,   REASON_NOT_READY,        REASON_RELABEL_PENDING,
+                                           REASON_RESTART_DUE,    REASON_RESTARTING,       REASON_NODE_REACH_UNTESTED,
+                                           REASON_WAVE_NOT_BEGUN, REASON_AWAITING_APPROVAL};
     enum reason r = reason_from_name(reason);
     for (size_t i = 0; i < sizeof ordinary / sizeof *ordinary; i++) {
         if (r == ordinary[i]) {
