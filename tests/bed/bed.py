@@ -7,8 +7,10 @@ their own behind the bridge 10.246.0.1 (kubelet.py).
 
 import ctypes
 import http.client
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -43,10 +45,14 @@ class ApiError(Exception):
 
 
 class Bed:
+    made = itertools.count(1)
+
     def __init__(self, nodes=6, kubelet_version=f"v{build.KUBE_VERSION}"):
         self.nodes, self.kubelet_version = nodes, kubelet_version
-        self.ns = f"meshgate-{os.getpid()}"
-        self.dir = build.HOME / f"run-{os.getpid()}"
+        # never the name of an earlier bed of this process: what of that one still ends must not hit this one
+        name = f"{os.getpid()}.{next(Bed.made)}"
+        self.ns = f"meshgate-{name}"
+        self.dir = build.HOME / f"run-{name}"
         self.processes = {}
         self.local = threading.local()
         self.own_netns = None
@@ -406,8 +412,8 @@ def _leave(ns):
 def sweep():
     """Remove what beds left whose process is gone."""
     for name in [n.split()[0] for n in run("ip", "netns", "list").splitlines() if n]:
-        part = name.split("-")
-        if len(part) == 2 and part[0] == "meshgate" and part[1].isdigit() and not os.path.exists(f"/proc/{part[1]}"):
+        one = re.fullmatch(r"meshgate-((\d+)\.\d+)", name)
+        if one and not os.path.exists(f"/proc/{one.group(2)}"):
             _leave(name)
             run("ip", "netns", "del", name, check=False)
-            shutil.rmtree(build.HOME / f"run-{part[1]}", ignore_errors=True)
+            shutil.rmtree(build.HOME / f"run-{one.group(1)}", ignore_errors=True)

@@ -51,6 +51,8 @@ class Kubelet:
         end = time.monotonic() + 8
         while self.pods and time.monotonic() < end:
             time.sleep(0.1)
+        if self.pods:
+            self.log("still there at the end:", *(f"{p.ns}/{p.name}" for p in self.pods.values()))
         remove_cgroups()
 
     def log(self, *words):
@@ -153,6 +155,10 @@ class Kubelet:
             pass
 
 
+class PodEnded(Exception):
+    """The pod was taken away before its containers could start."""
+
+
 class Pod:
     def __init__(self, kubelet, obj):
         self.k, self.bed, self.obj = kubelet, kubelet.bed, obj
@@ -188,6 +194,8 @@ class Pod:
             for c in self.containers:
                 threading.Thread(target=c.run, daemon=True).start()
             self._watch()
+        except PodEnded as e:
+            self.k.log(self.ns, self.name, e)
         except Exception:
             self.k.log(self.ns, self.name, traceback.format_exc())
             self.stopped.wait()
@@ -265,7 +273,7 @@ class Pod:
         obj = self.bed.find(path)
         if obj is None and not s.get("optional"):
             self.k.log(self.ns, self.name, f"waits for {kind} {name}")
-            obj = self.bed.wait(60, f"{kind} {self.ns}/{name}", lambda: self.bed.find(path), 0.5)
+            obj = self._await(f"{kind} {self.ns}/{name}", path)
         data = {
             k: v.encode() if kind == "configMap" else base64.b64decode(v)
             for k, v in ((obj or {}).get("data") or {}).items()
@@ -274,6 +282,18 @@ class Pod:
         for key, file in keys.items():
             if key in data:
                 self._write(folder, file, data[key])
+
+    def _await(self, what, path):
+        """A kubelet waits for a volume's source as long as the pod is wanted."""
+        while not self.stopped.wait(0.5):
+            try:
+                obj = self.bed.find(path)
+            except (OSError, bedlib.ApiError, http.client.HTTPException) as e:
+                self.k.log(self.ns, self.name, what, e)
+                continue
+            if obj is not None:
+                return obj
+        raise PodEnded(f"ended while it waited for {what}")
 
     def field(self, path, many=False):
         m, spec = self.obj["metadata"], self.obj["spec"]
