@@ -7,6 +7,7 @@
 #include "agent/reach.h"
 #include "agent/reader.h"
 #include "agent/uplink.h"
+#include "lib/base/log.h"
 #include "lib/base/mem.h"
 
 /* Reachability is tested this many reading periods apart. */
@@ -118,8 +119,13 @@ static void on_orphaned(void *ctx) {
     free_readers(ctx);
 }
 
+static void on_slot(void *ctx, const Meshgate__V1__Slot *s) {
+    (void)ctx;
+    log_debug("slot for an ADS stream", log_s("revision", s->revision));
+}
+
 static const struct uplink_ops uplink_ops = {
-    .assigned = on_assigned, .resync = on_resync, .next = on_next, .done = on_done, .orphaned = on_orphaned};
+    .assigned = on_assigned, .slot = on_slot, .resync = on_resync, .next = on_next, .done = on_done, .orphaned = on_orphaned};
 
 static void make_envs(struct agent *a, struct agent_io *io, struct sched *sched, struct metrics *m) {
     a->reader_env = (struct reader_env){

@@ -145,6 +145,9 @@ static void on_message(void *ctx, const struct piece *pieces, size_t n) {
     case MESHGATE__V1__GATE_MESSAGE__BODY_ASSIGNMENT:
         on_assignment(u, m->assignment);
         break;
+    case MESHGATE__V1__GATE_MESSAGE__BODY_SLOT:
+        u->ops->slot(u->ctx, m->slot);
+        break;
     case MESHGATE__V1__GATE_MESSAGE__BODY_REFUSAL:
         snprintf(u->why, sizeof u->why, "the gate refuses this agent: %s", m->refusal->why);
         log_error("gate refuses this agent", log_s("why", m->refusal->why));

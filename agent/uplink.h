@@ -14,6 +14,8 @@ struct uplink;
 struct uplink_ops {
     /* Orders; borrowed. */
     void (*assigned)(void *ctx, const Meshgate__V1__Assignment *a);
+    /* One real ADS stream to a revision may be opened now; borrowed. */
+    void (*slot)(void *ctx, const Meshgate__V1__Slot *s);
     /* Everything must be told again; the next report is marked full. */
     void (*resync)(void *ctx);
     /* Put together the next report. false: nothing to tell. *more: there is another one right behind it. The report stays

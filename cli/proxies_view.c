@@ -31,7 +31,7 @@ static bool same_state(const char *a, const char *b) {
 
 static bool passes(const json_t *p, const struct proxies_filter *f) {
     const char *state = js_text(p, "state", NULL);
-    bool calm = strcmp(state, "Moved") == 0 || strcmp(state, "NotStarted") == 0;
+    bool calm = strcmp(state, "Moved") == 0 || strcmp(state, "NotStarted") == 0 || strcmp(state, "Settled") == 0;
     return !(f->stuck && calm) && (!f->state || same_state(state, f->state)) &&
            (!f->ns || strcmp(js_text(p, "namespace", NULL), f->ns) == 0);
 }

@@ -210,6 +210,8 @@ static bool gate_ok(const Meshgate__V1__GateMessage *m, struct err *err) {
         return true;
     case MESHGATE__V1__GATE_MESSAGE__BODY_ASSIGNMENT:
         return assignment_ok(m->assignment, err);
+    case MESHGATE__V1__GATE_MESSAGE__BODY_SLOT:
+        return named(m->slot->revision, "revision of a slot", err);
     case MESHGATE__V1__GATE_MESSAGE__BODY__NOT_SET:
     case _MESHGATE__V1__GATE_MESSAGE__BODY__CASE_IS_INT_SIZE:
         break;
