@@ -2,28 +2,7 @@
  * One state and one reason per proxy, from three witnesses: intent first, then bad news of the control plane (which counts
  * without the other witnesses), then what is missing, and only at the very end MOVED.
  */
-#include "rules.h"
-
-#define ABSENT_LOOKS 2 /* complete looks in a row that make an absence */
-
-struct judgement {
-    enum proxy_state state;
-    enum reason reason;
-};
-
-struct case_ {
-    const struct policy *policy;
-    const struct snapshot *seen;
-    const struct proxy_row *p;
-    int64_t now_ms;
-    bool young;   /* still has time to attach and sync */
-    bool watched; /* its wave is at work */
-    bool node_seen;
-};
-
-static struct judgement judged(enum proxy_state state, enum reason reason) {
-    return (struct judgement){state, reason};
-}
+#include "judge.h"
 
 bool proxy_counts(const struct proxy_row *p) {
     return !p->finished && !p->opted_out && !p->deleting;
@@ -45,8 +24,9 @@ enum reason classify_restart_cause(const struct snapshot *seen, uint32_t workloa
         return REASON_JOB;
     case KIND_BARE_POD:
         return REASON_BARE_POD;
-    case KIND_UNKNOWN:
     case KIND_ROLLOUT:
+        return REASON_ROLLOUT;
+    case KIND_UNKNOWN:
     case KIND_OTHER:
         return REASON_OTHER_OWNER;
     }
@@ -68,59 +48,7 @@ enum reason classify_restart_cause(const struct snapshot *seen, uint32_t workloa
     return w->settled ? REASON_RESTART_WITHOUT_EFFECT : REASON_RESTARTING;
 }
 
-/* Nobody lists it, and all replicas were asked. */
-static struct judgement judge_absent(const struct case_ *c) {
-    const struct proxy_row *p = c->p;
-    const struct policy *policy = c->policy;
-    if (p->node == IDX_NONE) {
-        return judged(STATE_SYNCING, REASON_NOT_READY);
-    }
-    bool on_to = p->expected == policy->to;
-    bool connected = c->node_seen ? p->xds_up && p->dials == policy->to && !p->cert_expired : !policy->node_witness;
-    if (on_to && p->absent_looks < ABSENT_LOOKS && p->ready && connected &&
-        fresh(p->moved_at_ms, c->now_ms, policy->evidence_max_age_ms)) {
-        return judged(STATE_MOVED, REASON_NONE);
-    }
-    if (c->young) {
-        return judged(STATE_SYNCING, REASON_STARTING);
-    }
-    if (p->absent_looks < ABSENT_LOOKS || within(p->detached_since_ms, c->now_ms, policy->dwell_absent_ms)) {
-        return judged(STATE_SYNCING, REASON_RECONNECTING);
-    }
-    if (on_to && policy->node_witness && p->node_at_ms == 0) {
-        return judged(STATE_UNKNOWN, REASON_NODE_NOT_SEEN);
-    }
-    return judged(STATE_DETACHED, REASON_NO_STREAM);
-}
-
-/* A rejection or an overdue acknowledgement, if fresh evidence says so. */
-static bool judge_sync(const struct case_ *c, struct judgement *out) {
-    const struct proxy_row *p = c->p;
-    if (!fresh(p->sync_at_ms, c->now_ms, c->policy->evidence_max_age_ms)) {
-        return false;
-    }
-    switch (p->sync) {
-    case SYNC_ERROR:
-        *out = judged(STATE_NACKING, REASON_NACK);
-        return true;
-    case SYNC_PENDING:
-        if (p->pending_since_ms > c->now_ms) {
-            *out = judged(STATE_UNKNOWN, REASON_CP_STALE);
-            return true;
-        }
-        if (p->pending_since_ms != 0 && !within(p->pending_since_ms, c->now_ms, c->policy->dwell_ack_ms)) {
-            *out = judged(STATE_STALE, REASON_ACK_OVERDUE);
-            return true;
-        }
-        return false;
-    case SYNC_UNKNOWN:
-    case SYNC_SYNCED:
-        return false;
-    }
-    return false;
-}
-
-/* Stays where it is for now: injected as expected, not expected on the new revision. */
+/* Injected as expected or not, it stays where it is for now: an upgrade has to do with it, but not yet. */
 static struct judgement judge_elsewhere(const struct case_ *c) {
     const struct proxy_row *p = c->p;
     enum reason cause =
@@ -129,100 +57,61 @@ static struct judgement judge_elsewhere(const struct case_ *c) {
     if (p->injected != p->expected) {
         return judged(STATE_CONFLICT, cause);
     }
-    if (!fresh(p->attached_at_ms, c->now_ms, c->policy->evidence_max_age_ms)) {
-        return judged(STATE_UNKNOWN, REASON_CP_STALE);
-    }
-    if (p->attached == REV_NONE) {
-        return judge_absent(c);
-    }
-    if (!is_revision(c->seen, p->attached)) {
-        return judged(STATE_UNKNOWN, REASON_CP_STALE);
-    }
-    if (p->attached != p->injected) {
-        return judged(STATE_MISPLACED, REASON_WRONG_CONTROL_PLANE);
-    }
-    if (judge_sync(c, &bad)) {
+    if (judge_place(c, p->injected, &bad) || judge_node(c, false, false, &bad)) {
         return bad;
     }
     return judged(STATE_NOT_STARTED, cause);
 }
 
-/* Does the node contradict, or is its word demanded and missing? */
-static bool judge_node(const struct case_ *c, bool synced, struct judgement *out) {
+/* Of no upgrade: it shall be well where it is. */
+static struct judgement judge_settled(const struct case_ *c) {
     const struct proxy_row *p = c->p;
-    const struct policy *policy = c->policy;
-    bool demanded = policy->node_witness;
-    *out = judged(STATE_SYNCING, REASON_STARTING);
-    if (!c->node_seen) {
-        if (!c->young) {
-            *out = judged(STATE_UNKNOWN, p->node_at_ms == 0 ? REASON_NODE_NOT_SEEN : REASON_NODE_STALE);
-        }
-        return demanded;
+    struct judgement bad;
+    if (p->injected == REV_FOREIGN) {
+        return judged(STATE_RESTART_PENDING, REASON_REVISION_GONE);
     }
-    if (p->cert_expired) {
-        *out = judged(STATE_CONFLICT, REASON_CERT_EXPIRED);
-        return true;
+    if (is_revision(c->seen, p->expected) && p->injected != p->expected) {
+        enum reason cause = classify_restart_cause(c->seen, p->workload);
+        return judged(STATE_RESTART_PENDING, cause == REASON_RESTART_DUE ? REASON_RESTART_NEEDED : cause);
     }
-    if (p->dials != p->attached && (demanded || p->dials != REV_UNKNOWN)) {
-        if (!within(p->dials_differ_since_ms, c->now_ms, policy->dwell_conflict_ms)) {
-            *out = judged(STATE_CONFLICT, REASON_DIAL_DISAGREES);
-        }
-        return true;
+    if (judge_place(c, p->injected, &bad) || judge_node(c, false, true, &bad)) {
+        return bad;
     }
-    if (!p->xds_up) {
-        *out = within(p->xds_down_since_ms, c->now_ms, policy->dwell_conflict_ms)
-                   ? judged(STATE_SYNCING, REASON_RECONNECTING)
-                   : judged(STATE_CONFLICT, REASON_NODE_LOST_XDS);
-        return true;
-    }
-    switch (p->version) {
-    case VERSION_MATCHES:
-        return false;
-    case VERSION_DIFFERS:
-        *out = judged(STATE_CONFLICT, REASON_VERSION_DISAGREES);
-        return !within(p->version_differs_since_ms, c->now_ms, policy->dwell_conflict_ms);
-    case VERSION_UNKNOWN:
-        break;
-    }
-    /* Without a fresh reading of its sync there is nothing to compare with. */
-    if (!c->young) {
-        *out = judged(STATE_UNKNOWN, REASON_VERSION_UNSEEN);
-    }
-    return demanded && synced;
+    struct judgement j = judge_ready(c, STATE_SETTLED);
+    return j.state == STATE_SETTLED ? judged(STATE_SETTLED, p->note) : j;
 }
 
 /* Expected on and injected by the new revision. */
 static struct judgement judge_new(const struct case_ *c) {
     const struct proxy_row *p = c->p;
-    const struct policy *policy = c->policy;
     struct judgement j;
-    if (!fresh(p->attached_at_ms, c->now_ms, policy->evidence_max_age_ms)) {
-        return judged(STATE_UNKNOWN, REASON_CP_STALE);
-    }
-    if (p->attached == REV_NONE) {
-        return judge_absent(c);
-    }
-    if (!is_revision(c->seen, p->attached)) {
-        return judged(STATE_UNKNOWN, REASON_CP_STALE);
-    }
-    if (p->attached != policy->to) {
-        return judged(STATE_MISPLACED, REASON_WRONG_CONTROL_PLANE);
-    }
-    if (judge_sync(c, &j)) {
+    if (judge_place(c, c->policy->to, &j)) {
         return j;
     }
-    bool synced = p->sync != SYNC_UNKNOWN && fresh(p->sync_at_ms, c->now_ms, policy->evidence_max_age_ms);
+    bool synced = p->sync != SYNC_UNKNOWN && fresh(p->sync_at_ms, c->now_ms, c->policy->evidence_max_age_ms);
     if (!synced && c->watched) {
         return c->young ? judged(STATE_SYNCING, REASON_STARTING) : judged(STATE_UNKNOWN, REASON_CP_STALE);
     }
-    if (judge_node(c, synced, &j)) {
+    if (judge_node(c, synced, true, &j)) {
         return j;
     }
     /* A busy mesh has an update under way most of the time; only a new proxy must be seen without one once. */
     if (c->young && c->watched && p->sync != SYNC_SYNCED) {
         return judged(STATE_SYNCING, REASON_STARTING);
     }
-    return p->ready ? judged(STATE_MOVED, REASON_NONE) : judged(STATE_SYNCING, REASON_NOT_READY);
+    return judge_ready(c, STATE_MOVED);
+}
+
+/* No injector would take it if it were created now. */
+static struct judgement judge_unwanted(const struct case_ *c) {
+    const struct proxy_row *p = c->p;
+    if (!c->concerned && !p->asks && p->injected != REV_NONE) {
+        return is_revision(c->seen, p->injected) || p->injected == REV_FOREIGN
+                   ? judge_settled(c)
+                   : judged(STATE_UNKNOWN, REASON_EXPECTED_UNKNOWN);
+    }
+    return judged(STATE_UNINJECTED,
+                  p->dangling || p->expected == REV_FOREIGN ? REASON_NOT_INSTALLED : REASON_NO_INJECTOR_MATCHES);
 }
 
 static struct judgement judge(const struct case_ *c) {
@@ -231,7 +120,7 @@ static struct judgement judge(const struct case_ *c) {
         return judged(STATE_CONFLICT, REASON_TWO_INJECTORS);
     }
     if (p->expected == REV_NONE || p->expected == REV_FOREIGN) {
-        return judged(STATE_UNINJECTED, REASON_NO_INJECTOR_MATCHES);
+        return judge_unwanted(c);
     }
     if (!is_revision(c->seen, p->expected)) {
         return judged(STATE_UNKNOWN, REASON_EXPECTED_UNKNOWN);
@@ -242,6 +131,9 @@ static struct judgement judge(const struct case_ *c) {
     if (p->injected != REV_FOREIGN && !is_revision(c->seen, p->injected)) {
         return judged(STATE_UNKNOWN, REASON_EXPECTED_UNKNOWN);
     }
+    if (!c->concerned) {
+        return judge_settled(c);
+    }
     if (p->expected != c->policy->to) {
         return judge_elsewhere(c);
     }
@@ -251,7 +143,28 @@ static struct judgement judge(const struct case_ *c) {
     return judge_new(c);
 }
 
+/* Holds nothing up; but somebody may ask why it has no proxy. */
+static struct judgement judge_uncounted(const struct proxy_row *p) {
+    bool missing = p->opted_out && p->asks && !p->deleting && !p->finished && p->injected == REV_NONE;
+    return missing ? judged(STATE_UNINJECTED, p->host_network ? REASON_HOST_NETWORK : REASON_OPTED_OUT)
+                   : judged(STATE_UNKNOWN, REASON_NONE);
+}
+
+static void count_answering(const struct policy *policy, struct snapshot *seen, int64_t now_ms) {
+    for (uint32_t i = 0; i < seen->n_revisions; i++) {
+        seen->revisions[i].answering = 0;
+    }
+    for (uint32_t i = 0; i < seen->n_replicas; i++) {
+        const struct replica_row *r = &seen->replicas[i];
+        if (is_revision(seen, r->revision)) {
+            seen->revisions[r->revision].answering +=
+                !r->failing && fresh(r->answered_ms, now_ms, policy->evidence_max_age_ms);
+        }
+    }
+}
+
 void classify(const struct policy *policy, struct snapshot *seen, int64_t now_ms) {
+    count_answering(policy, seen, now_ms);
     for (uint32_t i = 0; i < seen->n_proxies; i++) {
         struct proxy_row *p = &seen->proxies[i];
         uint32_t wave = wave_of(seen, p);
@@ -261,10 +174,12 @@ void classify(const struct policy *policy, struct snapshot *seen, int64_t now_ms
             .p = p,
             .now_ms = now_ms,
             .young = within(p->created_ms, now_ms, policy->dwell_start_ms),
-            .watched = wave == seen->progress.wave,
-            .node_seen = fresh(p->node_at_ms, now_ms, policy->evidence_max_age_ms),
+            .watched = wave < policy->n_waves && wave == seen->progress.wave,
+            .concerned = wave < policy->n_waves,
+            .node_seen = fresh(p->node_at_ms, now_ms, policy->evidence_max_age_ms) &&
+                         !(p->node < seen->n_nodes && seen->nodes[p->node].disbelieved),
         };
-        struct judgement j = proxy_counts(p) ? judge(&c) : judged(STATE_UNKNOWN, REASON_NONE);
+        struct judgement j = proxy_counts(p) ? judge(&c) : judge_uncounted(p);
         p->state = j.state;
         p->reason = j.reason;
     }

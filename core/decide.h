@@ -44,6 +44,8 @@ const char *reason_name(enum reason r);
 const char *reason_sentence(enum reason r);
 const char *reason_remedy(enum reason r);
 enum severity reason_severity(enum reason r);
+enum whose reason_whose(enum reason r);
+const char *whose_name(enum whose w); /* "owner", "platform" ... */
 const char *verdict_name(enum verdict v);
 const char *phase_name(enum phase p);
 /* The value of a name as it stands in a CR's status; UNKNOWN/NONE/HOLD when it is no such name. */

@@ -36,7 +36,7 @@ static void find_replicas(const struct policy *policy, const struct snapshot *se
         rows++;
         if (!r->assigned || r->answered_ms == 0) {
             findings_add(out, REASON_REPLICA_UNREAD, ABOUT_REPLICA, i);
-        } else if (!fresh(r->answered_ms, now_ms, policy->evidence_max_age_ms)) {
+        } else if (r->failing || !fresh(r->answered_ms, now_ms, policy->evidence_max_age_ms)) {
             findings_add(out, REASON_REPLICA_SILENT, ABOUT_REPLICA, i);
         }
         if (r->push_blocked) {
@@ -95,6 +95,9 @@ void findings_upgrade(const struct policy *policy, const struct snapshot *seen, 
 /* Which doubt there is about a node that carries proxies of a wave up to the one at work; NONE: it is heard. */
 static enum reason node_doubt(const struct policy *policy, const struct node_row *n, int64_t now_ms) {
     bool silent = !fresh(n->heard_ms, now_ms, policy->evidence_max_age_ms);
+    if (n->disbelieved) {
+        return REASON_NODE_DISBELIEVED;
+    }
     if (!policy->node_witness) {
         return n->agent && n->witness && silent ? REASON_NODE_SILENT : REASON_NONE;
     }
@@ -129,6 +132,10 @@ static bool too_many_bad(const struct policy *policy, const struct snapshot *see
 
 /* Heaviest thing to say about the doubt that a proxy is in. */
 static enum reason proxy_doubt(const struct policy *policy, const struct proxy_row *p, const struct wave_tally *t) {
+    /* A contradiction about a proxy that the new revision has nothing to do with is no reason to leave it there. */
+    if (!on_new(policy, p) && p->reason != REASON_EXPECTED_UNKNOWN && !is_missing(p->reason)) {
+        return p->state == STATE_UNKNOWN ? REASON_CP_STALE : REASON_NONE;
+    }
     if (p->reason != REASON_NONE && reason_severity(p->reason) == SEV_UNKNOWN) {
         return sums_tolerates_unheard(policy, p, t) ? REASON_UNHEARD_TOLERATED : p->reason;
     }

@@ -5,10 +5,11 @@
 struct reason_text {
     const char *name, *sentence, *remedy;
     enum severity severity;
+    enum whose whose;
 };
 
 static const struct reason_text REASONS[REASON_COUNT] = {
-#define X(NAME, Name, severity, sentence, remedy) [REASON_##NAME] = {#Name, sentence, remedy, severity},
+#define X(NAME, Name, severity, whose, sentence, remedy) [REASON_##NAME] = {#Name, sentence, remedy, severity, whose},
 #include "reasons.def"
 #undef X
 };
@@ -31,7 +32,7 @@ static const char *const PHASES[] = {
 };
 
 static const struct reason_text *text_of(enum reason r) {
-    static const struct reason_text NOBODY = {"?", "?", "", SEV_UNKNOWN};
+    static const struct reason_text NOBODY = {"?", "?", "", SEV_UNKNOWN, WHOSE_NOBODY};
     return (unsigned)r < REASON_COUNT ? &REASONS[r] : &NOBODY;
 }
 
@@ -57,6 +58,17 @@ const char *reason_remedy(enum reason r) {
 
 enum severity reason_severity(enum reason r) {
     return text_of(r)->severity;
+}
+
+enum whose reason_whose(enum reason r) {
+    return text_of(r)->whose;
+}
+
+const char *whose_name(enum whose w) {
+    static const char *const names[] = {
+        [WHOSE_NOBODY] = "nobody", [WHOSE_OPERATOR] = "operator",   [WHOSE_PLATFORM] = "platform",
+        [WHOSE_NODE] = "node",     [WHOSE_NAMESPACE] = "namespace", [WHOSE_OWNER] = "owner"};
+    return (unsigned)w < sizeof names / sizeof *names ? names[w] : "?";
 }
 
 const char *verdict_name(enum verdict v) {

@@ -43,6 +43,17 @@ static inline enum reason namespace_cause(const struct namespace_row *ns) {
     return ns->leftover ? REASON_LEFTOVER_LABEL : REASON_NS_RELABEL_LOST;
 }
 
+/* The upgrade has to do with the namespace of this proxy. */
+static inline bool concerned(const struct policy *policy, const struct snapshot *seen, const struct proxy_row *p) {
+    return wave_of(seen, p) < policy->n_waves;
+}
+
+/* Evidence that is not there, unlike evidence that contradicts itself. */
+static inline bool is_missing(enum reason r) {
+    return r == REASON_CP_STALE || r == REASON_REPLICA_SILENT || r == REASON_NODE_STALE || r == REASON_NODE_NOT_SEEN ||
+           r == REASON_NODE_NO_AGENT || r == REASON_NODE_NO_WITNESS || r == REASON_NODE_DISBELIEVED;
+}
+
 /* classify.c: why a pod that another revision injected is not re-created; RESTART_DUE: its owner can be restarted. */
 enum reason classify_restart_cause(const struct snapshot *seen, uint32_t workload);
 

@@ -40,7 +40,7 @@ struct progress {
 };
 
 struct snapshot {
-    const struct revision_row *revisions;
+    struct revision_row *revisions;
     uint32_t n_revisions;
     const struct replica_row *replicas;
     uint32_t n_replicas;

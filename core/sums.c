@@ -105,20 +105,20 @@ static bool heard(const struct policy *policy, const struct snapshot *seen, cons
     if (!fresh(p->attached_at_ms, now_ms, age) || (p->attached != REV_NONE && !is_revision(seen, p->attached))) {
         return false;
     }
-    if (policy->node_witness && !fresh(p->node_at_ms, now_ms, age)) {
+    if (p->replica < seen->n_replicas && seen->replicas[p->replica].failing) {
+        return false;
+    }
+    bool disbelieved = p->node < seen->n_nodes && seen->nodes[p->node].disbelieved;
+    if (policy->node_witness && (disbelieved || !fresh(p->node_at_ms, now_ms, age))) {
         return false;
     }
     bool sync_demanded = wave_of(seen, p) == seen->progress.wave && p->attached == policy->to;
     return !sync_demanded || (p->sync != SYNC_UNKNOWN && fresh(p->sync_at_ms, now_ms, age));
 }
 
-static bool missing(enum reason r) {
-    return r == REASON_CP_STALE || r == REASON_NODE_STALE || r == REASON_NODE_NOT_SEEN;
-}
-
 /* Unheard, and nothing else is wrong with it so far as anybody knows. */
 static bool merely_unheard(const struct policy *policy, const struct proxy_row *p) {
-    return p->state == STATE_UNKNOWN && missing(p->reason) && p->expected == policy->to && p->injected == policy->to;
+    return p->state == STATE_UNKNOWN && is_missing(p->reason) && p->expected == policy->to && p->injected == policy->to;
 }
 
 bool sums_tolerates_unheard(const struct policy *policy, const struct proxy_row *p, const struct wave_tally *t) {

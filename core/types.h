@@ -42,6 +42,16 @@ enum severity {
     SEV_NOTE,    /* worth telling, holds nothing */
 };
 
+/* Who can do something about a reason. */
+enum whose {
+    WHOSE_NOBODY,    /* it passes by itself */
+    WHOSE_OPERATOR,  /* who runs the upgrade */
+    WHOSE_PLATFORM,  /* who runs the control planes */
+    WHOSE_NODE,      /* who runs the node and the agent on it */
+    WHOSE_NAMESPACE, /* who writes the namespace's labels */
+    WHOSE_OWNER,     /* the top owner of the pod: Deployment, Rollout, Gateway, Job ... */
+};
+
 enum verdict { VERDICT_UNKNOWN, VERDICT_WAIT, VERDICT_FAIL, VERDICT_PASS };
 
 /* Where an upgrade is. HOLD is the zero value: nothing may be written. */
@@ -77,8 +87,9 @@ enum sync_state {
 /* Does the config version that Envoy accepted equal the one that its istiod says was acknowledged? */
 enum version_match {
     VERSION_UNKNOWN, /* one of the two ends did not say */
-    VERSION_DIFFERS,
+    VERSION_DIFFERS, /* Envoy is behind what was acknowledged, or the two cannot be compared */
     VERSION_MATCHES,
+    VERSION_AHEAD, /* Envoy has accepted a later push than was acknowledged when istiod was read */
 };
 
 struct revision_row {
@@ -86,6 +97,9 @@ struct revision_row {
     bool has_injector; /* a MutatingWebhookConfiguration of this revision, with endpoints behind it */
     uint32_t replicas; /* addresses in its EndpointSlices */
     uint32_t ready;    /* of them ready */
+
+    /* written by classify */
+    uint32_t answering; /* of them answered their reader's latest question, and lately */
 };
 
 /* One istiod process. */
@@ -94,12 +108,14 @@ struct replica_row {
     bool ready;          /* EndpointSlice condition */
     bool assigned;       /* a live agent reads it */
     int64_t answered_ms; /* when the last complete reading was true (its age is already taken off) */
+    bool failing;        /* the latest question about its connections had no usable answer */
     bool push_blocked;   /* connections answered, JSON syncz did not (istiod-facts: lock hazard) */
 };
 
 struct node_row {
     bool agent;       /* an authenticated agent session is open */
     bool witness;     /* that agent can read local proxies (hostPID) */
+    bool disbelieved; /* it has lately spoken of pods that are not its own: what it says is no evidence */
     int64_t heard_ms; /* when the last complete local scan was true */
     bool reach_known; /* the agent has tested the new revision's xDS endpoint */
     bool reach_ok;
@@ -154,9 +170,14 @@ struct proxy_row {
     uint32_t injected; /* revision that did inject it (annotation), REV_NONE without a sidecar */
     bool ready;        /* Pod condition Ready */
     bool deleting;
-    bool finished;  /* Succeeded or Failed: counts for nothing */
-    bool opted_out; /* label or annotation says no injection: counts for nothing */
-    bool host_network;
+    bool finished;       /* Succeeded or Failed: counts for nothing */
+    bool opted_out;      /* gets no sidecar by its own wish or the injector's policy: counts for nothing */
+    bool asks;           /* labels of its namespace or its own ask for a sidecar */
+    bool dangling;       /* ... by a revision or tag that is not installed */
+    bool host_network;   /* why it is opted out, if it is */
+    bool no_envoy;       /* ztunnel: has no Envoy whose config version could be compared */
+    enum reason trouble; /* what keeps its containers from running; NONE: nothing known */
+    enum reason note;    /* worth telling beside a good state; NONE: nothing */
     int64_t created_ms;
     int64_t expected_since_ms; /* since when `expected` has its value */
 
@@ -170,13 +191,16 @@ struct proxy_row {
     enum sync_state sync;
     int64_t sync_at_ms;       /* reading that `sync` comes from */
     int64_t pending_since_ms; /* acked stands still and differs from sent since then; 0 otherwise */
+    bool blocked;             /* its istiod holds a lock on it: no push reaches it */
 
     /* node */
     int64_t node_at_ms;            /* when the node last looked at this pod; 0: the node knows no such proxy */
     uint32_t dials;                /* revision that its pilot-agent has a connection to; REV_NONE, REV_UNKNOWN */
     int64_t dials_differ_since_ms; /* since when that is not `attached`; 0: it is */
     bool xds_up;                   /* Envoy's xds-grpc cluster has an active connection */
-    int64_t xds_down_since_ms;     /* 0 while up */
+    int64_t xds_down_since_ms;     /* 0 while up, or while nobody lists it */
+    int64_t cut_since_ms;          /* its Envoy says that it has no control plane since then; 0: it has, or says nothing */
+    bool refused;                  /* ... and its agent, that it is turned away (certificate request, token, root) */
     enum version_match version;
     int64_t version_differs_since_ms;
     bool cert_expired;

@@ -98,6 +98,11 @@ static enum reason done_cause(const struct policy *policy, const struct snapshot
     return there || !seen->namespaces[p->ns].relabelled ? REASON_NONE : REASON_FELL_BACK;
 }
 
+static bool is_trouble(const struct proxy_row *p) {
+    return reason_severity(p->reason) == SEV_FAIL ||
+           (p->state == STATE_CONFLICT && reason_severity(p->reason) == SEV_UNKNOWN);
+}
+
 static void find_proxies(const struct policy *policy, const struct snapshot *seen, bool begun, struct decision *out) {
     uint32_t at_work = seen->progress.wave;
     for (uint32_t i = 0; i < seen->n_proxies; i++) {
@@ -107,7 +112,7 @@ static void find_proxies(const struct policy *policy, const struct snapshot *see
             continue;
         }
         enum reason cause = REASON_NONE;
-        if (wave >= at_work && reason_severity(p->reason) == SEV_FAIL && (wave > at_work || !on_new(policy, p))) {
+        if (wave >= at_work && is_trouble(p) && (wave > at_work || !on_new(policy, p))) {
             findings_add(out, REASON_TROUBLE_BEFORE_MOVE, ABOUT_PROXY, i);
         }
         if (wave < at_work) {

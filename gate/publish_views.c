@@ -48,6 +48,8 @@ static const char *version_text(enum version_match v) {
         return "Differs";
     case VERSION_MATCHES:
         return "Matches";
+    case VERSION_AHEAD:
+        return "Ahead";
     }
     return "?";
 }
