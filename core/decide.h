@@ -37,6 +37,17 @@ void decide(const struct policy *policy, const struct snapshot *seen, int64_t no
 /* Does the row count (see classify)? */
 bool proxy_counts(const struct proxy_row *p);
 
+/* Which witnesses have been heard of a proxy that counts: freshly, and believably. */
+struct hearing {
+    bool control_plane; /* it is listed, or proven to be listed by nobody */
+    bool sync;          /* its sync has been read */
+    bool node;
+    bool all;          /* every one that the policy demands of a proxy of its wave */
+    int64_t oldest_ms; /* of the evidence heard; 0: none */
+};
+struct hearing proxy_hearing(const struct policy *policy, const struct snapshot *seen, const struct proxy_row *p,
+                             int64_t now_ms);
+
 /* Names for people and for the CR; never NULL. Unknown values give "?". */
 const char *state_name(enum proxy_state s);
 const char *state_meaning(enum proxy_state s);

@@ -100,20 +100,26 @@ void sums_fill(const struct policy *policy, struct snapshot *seen, int64_t now_m
     sum_rolling(seen);
 }
 
-static bool heard(const struct policy *policy, const struct snapshot *seen, const struct proxy_row *p, int64_t now_ms) {
+static void hears(struct hearing *h, bool *witness, bool heard, int64_t at_ms) {
+    *witness = heard;
+    if (heard && (h->oldest_ms == 0 || at_ms < h->oldest_ms)) {
+        h->oldest_ms = at_ms;
+    }
+}
+
+struct hearing proxy_hearing(const struct policy *policy, const struct snapshot *seen, const struct proxy_row *p,
+                             int64_t now_ms) {
     int64_t age = policy->evidence_max_age_ms;
-    if (!fresh(p->attached_at_ms, now_ms, age) || (p->attached != REV_NONE && !is_revision(seen, p->attached))) {
-        return false;
-    }
-    if (p->replica < seen->n_replicas && seen->replicas[p->replica].failing) {
-        return false;
-    }
+    struct hearing h = {.all = false};
+    bool failing = p->replica < seen->n_replicas && seen->replicas[p->replica].failing;
     bool disbelieved = p->node < seen->n_nodes && seen->nodes[p->node].disbelieved;
-    if (policy->node_witness && (disbelieved || !fresh(p->node_at_ms, now_ms, age))) {
-        return false;
-    }
-    bool sync_demanded = wave_of(seen, p) == seen->progress.wave && p->attached == policy->to;
-    return !sync_demanded || (p->sync != SYNC_UNKNOWN && fresh(p->sync_at_ms, now_ms, age));
+    bool placed = p->attached == REV_NONE || is_revision(seen, p->attached);
+    hears(&h, &h.control_plane, placed && !failing && fresh(p->attached_at_ms, now_ms, age), p->attached_at_ms);
+    hears(&h, &h.sync, h.control_plane && p->sync != SYNC_UNKNOWN && fresh(p->sync_at_ms, now_ms, age), p->sync_at_ms);
+    hears(&h, &h.node, !disbelieved && fresh(p->node_at_ms, now_ms, age), p->node_at_ms);
+    bool sync_demanded = concerned(policy, seen, p) && wave_of(seen, p) == seen->progress.wave && p->attached == policy->to;
+    h.all = h.control_plane && (h.node || !policy->node_witness) && (h.sync || !sync_demanded);
+    return h;
 }
 
 /* Unheard, and nothing else is wrong with it so far as anybody knows. */
@@ -147,7 +153,7 @@ void sums_tally(const struct policy *policy, const struct snapshot *seen, int64_
         struct wave_tally *t = &tallies[wave];
         t->expected++;
         t->by_state[p->state]++;
-        t->heard += heard(policy, seen, p, now_ms);
+        t->heard += proxy_hearing(policy, seen, p, now_ms).all;
         t->bad += reason_severity(p->reason) == SEV_FAIL && on_new(policy, p);
     }
     for (uint32_t i = 0; i < seen->n_proxies; i++) {

@@ -8,14 +8,22 @@
 #include "../lib/base/mem.h"
 #include "gate_inside.h"
 
-enum { PROXIES_A_MS = 25, PAUSE_MORE_MS = 600 };
+enum {
+    PROXIES_A_MS = 25,
+    PAUSE_MORE_MS = 600,
+    IDLE_PAUSE_MS = 2000,        /* with no upgrade at work nothing waits for a decision */
+    IDLE_CONNECTIONS_MS = 60000, /* readers ask for connections at least so often then */
+    IDLE_EVIDENCE_PERIODS = 3,   /* of them that evidence may be old, and time for questions that fail */
+    IDLE_EVIDENCE_MORE_MS = 20000,
+};
 
 static void tick(void *ctx);
 
 /* Every decision looks at every proxy: the more there are, the less often, so that looking never takes the whole core. */
 static int64_t pause_ms(const struct gate *g) {
     int64_t more = join_snapshot(g->join)->n_proxies / PROXIES_A_MS;
-    return g->opts.decide_floor_ms + (more < PAUSE_MORE_MS ? more : PAUSE_MORE_MS);
+    int64_t pause = g->opts.decide_floor_ms + (more < PAUSE_MORE_MS ? more : PAUSE_MORE_MS);
+    return g->watching && pause < IDLE_PAUSE_MS ? IDLE_PAUSE_MS : pause;
 }
 
 static void wake(struct gate *g, int64_t at_ms) {
@@ -29,6 +37,11 @@ static void wake(struct gate *g, int64_t at_ms) {
 void gate_dirty(struct gate *g) {
     g->dirty = true;
     wake(g, sched_now(g->sched));
+}
+
+static int64_t idle_evidence_ms(const struct gate *g) {
+    int64_t period = g->opts.idle_period_ms > IDLE_CONNECTIONS_MS ? g->opts.idle_period_ms : IDLE_CONNECTIONS_MS;
+    return IDLE_EVIDENCE_PERIODS * period + IDLE_EVIDENCE_MORE_MS;
 }
 
 static void on_changed(void *ctx) {
@@ -125,9 +138,10 @@ static int64_t upgrades(struct gate *g) {
         }
     }
     free(list);
-    if (!g->upgrade.name) {
+    g->watching = !g->upgrade.name;
+    if (g->watching) {
         sessions_assign(g->sessions, NULL, 0, at_work == NULL);
-        publish_metrics_none(g->metrics);
+        gate_watch(g);
     }
     return again;
 }
@@ -179,6 +193,7 @@ struct gate *gate_new(const struct gate_opts *opts, struct kube *kube, struct sc
     g->decisions = metric_get(metrics, METRIC_COUNTER, "meshgate_decisions_total", "Decisions made.", NULL);
     g->writes = metric_get(metrics, METRIC_COUNTER, "meshgate_writes_total", "Objects written to the API server.", NULL);
     g->write_failures = metric_get(metrics, METRIC_COUNTER, "meshgate_write_failures_total", "Writes that failed.", NULL);
+    upgrade_none(&g->nobody, idle_evidence_ms(g));
     g->evidence = evidence_new();
     g->join = join_new();
     g->execute = execute_new(kube, "meshgate", opts->seed + 1);
@@ -208,6 +223,7 @@ void gate_free(struct gate *g) {
     join_free(g->join);
     evidence_free(g->evidence);
     upgrade_done(&g->upgrade);
+    upgrade_done(&g->nobody);
     free(g->tallies);
     free_texts(&g->opts);
     free(g);

@@ -52,4 +52,5 @@ void gate_session_closed(struct session *s);
 json_t *gate_view_upgrades(const struct gate *g);                     /* phase, waves, reasons of each MeshUpgrade */
 json_t *gate_view_proxies(const struct gate *g, const char *upgrade); /* every proxy: state, reason, witnesses */
 json_t *gate_view_revisions(const struct gate *g);                    /* revisions, replicas, readers, their answers */
+json_t *gate_view_coverage(struct gate *g);                           /* expected and heard, by witness: coverage.h */
 json_t *gate_view_nodes(const struct gate *g);                        /* agents and what they say of themselves */

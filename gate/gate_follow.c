@@ -10,6 +10,7 @@
 #include "../lib/base/json.h"
 #include "../lib/base/log.h"
 #include "../lib/base/mem.h"
+#include "coverage.h"
 #include "gate_inside.h"
 
 enum {
@@ -155,15 +156,32 @@ static void log_change(const struct gate *g, const struct tracked *t) {
     }
 }
 
+const struct upgrade *gate_look(struct gate *g) {
+    struct upgrade *u = g->upgrade.name ? &g->upgrade : &g->nobody;
+    int64_t now = sched_now(g->sched);
+    join_build(g->join, g->inventory, g->evidence, u, gate_reader, g, now, sched_wall(g->sched));
+    classify(&u->policy, join_snapshot(g->join), now);
+    join_remember_states(g->join, now);
+    return u;
+}
+
+json_t *gate_view_coverage(struct gate *g) {
+    const struct upgrade *u = gate_look(g);
+    return coverage(g->join, u, g->opts.cluster, sched_now(g->sched));
+}
+
+void gate_watch(struct gate *g) {
+    gate_look(g);
+    publish_metrics_mesh(g->metrics, join_snapshot(g->join));
+}
+
 int64_t gate_follow(struct gate *g, struct tracked *t, const struct inv_upgrade *o) {
     struct upgrade *u = &g->upgrade;
     int64_t now = sched_now(g->sched), wall = sched_wall(g->sched);
     adopt(g, t);
-    join_build(g->join, g->inventory, g->evidence, u, gate_reader, g, now, wall);
+    gate_look(g);
     struct snapshot *seen = join_snapshot(g->join);
     g->tallies = mem_grow(g->tallies, u->policy.n_waves * sizeof *g->tallies);
-    classify(&u->policy, seen, now);
-    join_remember_states(g->join, now);
     decide(&u->policy, seen, now, g->tallies, &g->decision);
     metric_add(g->decisions, 1);
     log_change(g, t);

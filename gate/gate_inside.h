@@ -47,6 +47,8 @@ struct gate {
     uint64_t round;
     /* the upgrade at work, of the latest tick; NULL name: none */
     struct upgrade upgrade;
+    struct upgrade nobody; /* what the mesh is judged by while there is none */
+    bool watching;         /* by that one */
     struct wave_tally *tallies;
     struct decision decision;
 };
@@ -54,6 +56,11 @@ struct gate {
 /* Something has changed: decide again soon. */
 void gate_dirty(struct gate *g);
 const char *gate_reader(void *ctx, const char *replica);
+/* gate_follow.c: the whole mesh as it is now, classified; its rows are in g->join until inventory or evidence change.
+ * Returns what it was judged by: the upgrade at work, or nobody's. */
+const struct upgrade *gate_look(struct gate *g);
+/* gate_follow.c: one tick without an upgrade at work. */
+void gate_watch(struct gate *g);
 
 /* gate_follow.c: one tick for the upgrade at work, g->upgrade. Returns when to come again at the latest; 0: never. */
 int64_t gate_follow(struct gate *g, struct tracked *t, const struct inv_upgrade *o);

@@ -119,6 +119,7 @@ uint32_t join_node(struct round *r, const char *name) {
 
 static void forget_pod(struct join *j, struct pod_memory *m) {
     HASH_DEL(j->pods, m);
+    join_wish_forget(m);
     free(m->uid);
     free(m);
 }

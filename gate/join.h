@@ -28,8 +28,8 @@ struct join_names {
 
 struct join *join_new(void);
 void join_free(struct join *j);
-/* Build everything anew; fills u->policy.from and to. reader(ctx, replica uid): node of the live agent assigned to read it,
- * or NULL. The snapshot's progress is u->progress. */
+/* Build everything anew, the whole mesh, whether the upgrade concerns it or not; fills u->policy.from and to. reader(ctx,
+ * replica uid): node of the live agent assigned to read it, or NULL. The snapshot's progress is u->progress. */
 void join_build(struct join *j, struct inventory_watch *w, const struct evidence *e, struct upgrade *u,
                 const char *(*reader)(void *ctx, const char *replica), void *ctx, int64_t now_ms, int64_t wall_ms);
 struct snapshot *join_snapshot(struct join *j);

@@ -21,6 +21,10 @@ struct pod_memory {
     uint32_t absent_looks;
     int64_t dials_since_ms, xds_since_ms, version_since_ms;
     uint64_t version_hash; /* of what Envoy had accepted then */
+    int64_t cut_since_ms;
+    /* what its labels ask for: worked out anew when they are others */
+    json_t *pod_labels, *namespace_labels;
+    bool asks;
     UT_hash_handle hh;
 };
 
@@ -78,3 +82,9 @@ void join_namespaces(struct round *r);
 void join_workloads(struct round *r);
 /* join_proxy.c */
 void join_proxies(struct round *r);
+/* join_wish.c: what the API server says of a pod; false: it has nothing to do with the mesh. */
+bool join_wish(struct round *r, struct proxy_row *p, const struct inv_pod *pod, struct pod_memory *m);
+void join_wish_forget(struct pod_memory *m);
+/* join_wish.c: something worth telling beside a good state. a: who lists it, NULL nobody. */
+enum reason join_note(const struct round *r, const struct proxy_row *p, const struct inv_pod *pod,
+                      const struct attach_fact *a);

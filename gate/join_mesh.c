@@ -61,6 +61,12 @@ static bool push_blocked(struct round *r, const char *uid, const struct replica_
     return f->looks - m->stuck_looks >= STUCK_LOOKS && r->now_ms - m->stuck_since_ms >= r->u->policy.dwell_ack_ms;
 }
 
+/* A rate limit says nothing about its proxies. */
+static bool failing(Meshgate__V1__ReadStatus s) {
+    return s != MESHGATE__V1__READ_STATUS__READ_UNKNOWN && s != MESHGATE__V1__READ_STATUS__READ_OK &&
+           s != MESHGATE__V1__READ_STATUS__READ_BUSY;
+}
+
 static void join_replica(struct round *r, const struct inv_replica *o, uint32_t i) {
     struct join *j = r->j;
     const struct replica_fact *f = evidence_replica(r->evidence, o->uid);
@@ -71,6 +77,7 @@ static void join_replica(struct round *r, const struct inv_replica *o, uint32_t 
         .ready = o->ready,
         .assigned = r->reader(r->reader_ctx, o->uid) != NULL,
         .answered_ms = f ? f->connections_ms : 0,
+        .failing = f && failing(f->connections),
         .push_blocked = push_blocked(r, o->uid, f),
     };
     int64_t at = j->replicas[i].answered_ms;
@@ -133,7 +140,7 @@ static struct namespace_row namespace_row(const struct round *r, const struct in
     bool labelled = labelled_for_new(r, ns);
     bool injection = js_str(ns->labels, "istio-injection", NULL) != NULL;
     struct namespace_row row = {
-        .wave = upgrade_wave_of(u, ns->name, ns->labels),
+        .wave = upgrade_concerns(u, r->inv, ns) ? upgrade_wave_of(u, ns->name, ns->labels) : IDX_NONE,
         .relabelled = labelled && !injection,
         .leftover = labelled && injection,
         .relabelled_by_us = upgrade_moved(u, ns),
@@ -150,10 +157,8 @@ static struct namespace_row namespace_row(const struct round *r, const struct in
 void join_namespaces(struct round *r) {
     struct join *j = r->j;
     for (const struct inv_namespace *ns = r->inv->namespaces; ns; ns = ns->hh.next) {
-        if (upgrade_concerns(r->u, r->inv, ns)) {
-            join_room_namespace(j);
-            j->namespace_objects[j->seen.n_namespaces++] = ns;
-        }
+        join_room_namespace(j);
+        j->namespace_objects[j->seen.n_namespaces++] = ns;
     }
     uint32_t n = j->seen.n_namespaces;
     if (n > 0) {

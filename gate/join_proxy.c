@@ -32,29 +32,6 @@ static int64_t monotonic(const struct round *r, int64_t wall_ms) {
     return t != 0 ? t : -1;
 }
 
-/* --- intent --- */
-
-static uint32_t expected(const struct join *j, const struct inv_pod *pod) {
-    switch (pod->expected_kind) {
-    case INJECTOR_NONE:
-        return REV_NONE;
-    case INJECTOR_ONE:
-        return join_revision(j, pod->expected);
-    case INJECTOR_SEVERAL:
-        return REV_CONFLICT;
-    case INJECTOR_UNKNOWN:
-        break;
-    }
-    return REV_UNKNOWN;
-}
-
-static uint32_t injected(const struct join *j, const struct inv_pod *pod) {
-    if (!pod->injected) {
-        return REV_NONE;
-    }
-    return pod->injected[0] ? join_revision(j, pod->injected) : REV_UNKNOWN;
-}
-
 static uint32_t workload_of(struct round *r, const struct inv_pod *pod, uint32_t ns) {
     struct join *j = r->j;
     enum workload_kind kind;
@@ -72,18 +49,6 @@ static uint32_t workload_of(struct round *r, const struct inv_pod *pod, uint32_t
     j->names.workload_pods[i] = pod;
     j->workload_keys[i] = "";
     return i;
-}
-
-static void take_intent(struct round *r, struct proxy_row *p, const struct inv_pod *pod) {
-    p->expected = expected(r->j, pod);
-    p->injected = injected(r->j, pod);
-    p->ready = pod->ready;
-    p->deleting = pod->deleting;
-    p->finished = pod->finished;
-    p->host_network = pod->host_network;
-    p->opted_out = !pod->injected && injector_opted_out(pod->namespace_, pod->labels, pod->annotations, pod->host_network);
-    p->created_ms = monotonic(r, pod->created_wall_ms);
-    p->expected_since_ms = pod->expected_since_ms;
 }
 
 /* --- control plane --- */
@@ -165,12 +130,41 @@ static bool said(const char *a, const char *b) {
     return a && b && a[0] && b[0];
 }
 
+static bool push_time(const char *version, int64_t *at_ms, int64_t *counter) {
+    char time[48];
+    const char *slash = strchr(version, '/');
+    if (!slash || (size_t)(slash - version) >= sizeof time) {
+        return false;
+    }
+    memcpy(time, version, (size_t)(slash - version));
+    time[slash - version] = '\0';
+    return text_rfc3339(time, at_ms) && text_int(slash + 1, 0, INT64_MAX, counter);
+}
+
+/*
+ * Order of two push versions "RFC 3339 time/counter" (istiod-facts 5): 0 equal, 1 the first is later, -1 it is earlier or
+ * the two cannot be compared. Both are texts that others chose.
+ */
+static int push_order(const char *a, const char *b) {
+    int64_t at_a, at_b, n_a, n_b;
+    if (strcmp(a, b) == 0) {
+        return 0;
+    }
+    if (!push_time(a, &at_a, &n_a) || !push_time(b, &at_b, &n_b)) {
+        return -1;
+    }
+    return at_a > at_b || (at_a == at_b && n_a > n_b) ? 1 : -1;
+}
+
 static enum version_match compare_versions(const struct local_fact *l, const struct attach_fact *a) {
     if (!a || !l->stats_ok || !said(l->cds_version, a->cds_acked) || !said(l->lds_version, a->lds_acked)) {
         return VERSION_UNKNOWN;
     }
-    bool equal = strcmp(l->cds_version, a->cds_acked) == 0 && strcmp(l->lds_version, a->lds_acked) == 0;
-    return equal ? VERSION_MATCHES : VERSION_DIFFERS;
+    int cds = push_order(l->cds_version, a->cds_acked), lds = push_order(l->lds_version, a->lds_acked);
+    if (cds < 0 || lds < 0) {
+        return VERSION_DIFFERS;
+    }
+    return cds > 0 || lds > 0 ? VERSION_AHEAD : VERSION_MATCHES;
 }
 
 static void since(int64_t *memory_ms, bool holds, int64_t now_ms) {
@@ -199,6 +193,9 @@ static void take_node(struct round *r, struct proxy_row *p, const struct inv_pod
     p->node = pod->node && pod->node[0] ? join_node(r, pod->node) : IDX_NONE;
     r->j->names.local[i] = l;
     p->dials = REV_UNKNOWN;
+    bool cut = l && p->node != IDX_NONE && l->stats_ok && l->xds_connections == 0;
+    since(&m->cut_since_ms, cut, r->now_ms);
+    p->cut_since_ms = m->cut_since_ms;
     if (!l || p->node == IDX_NONE) {
         since(&m->dials_since_ms, false, 0);
         since(&m->xds_since_ms, false, 0);
@@ -217,25 +214,34 @@ static void take_node(struct round *r, struct proxy_row *p, const struct inv_pod
     take_version(r, p, l, r->j->names.attached[i], m);
 }
 
+static void join_pod(struct round *r, const struct inv_pod *pod, uint32_t ns) {
+    struct join *j = r->j;
+    struct pod_memory *m = remember(j, pod->uid);
+    join_room_proxy(j);
+    uint32_t i = j->seen.n_proxies;
+    struct proxy_row *p = &j->seen.proxies[i];
+    memset(p, 0, sizeof *p);
+    p->ns = ns;
+    if (!join_wish(r, p, pod, m)) {
+        return;
+    }
+    j->seen.n_proxies++;
+    j->names.pods[i] = pod;
+    p->created_ms = monotonic(r, pod->created_wall_ms);
+    p->workload = workload_of(r, pod, ns);
+    take_control_plane(r, p, pod, m);
+    take_node(r, p, pod, m);
+    p->note = join_note(r, p, pod, j->names.attached[i]);
+    p->moved_at_ms = m->moved_at_ms;
+    p->state_since_ms = m->state_since_ms;
+}
+
 void join_proxies(struct round *r) {
     struct join *j = r->j;
     for (const struct inv_pod *pod = r->inv->pods; pod; pod = pod->hh.next) {
         uint32_t ns = index_find(&j->by_namespace, j->names.namespaces, pod->namespace_);
-        if (ns == IDX_NONE) {
-            continue;
+        if (ns != IDX_NONE) {
+            join_pod(r, pod, ns);
         }
-        struct pod_memory *m = remember(j, pod->uid);
-        join_room_proxy(j);
-        uint32_t i = j->seen.n_proxies++;
-        struct proxy_row *p = &j->seen.proxies[i];
-        memset(p, 0, sizeof *p);
-        j->names.pods[i] = pod;
-        p->ns = ns;
-        p->workload = workload_of(r, pod, ns);
-        take_intent(r, p, pod);
-        take_control_plane(r, p, pod, m);
-        take_node(r, p, pod, m);
-        p->moved_at_ms = m->moved_at_ms;
-        p->state_since_ms = m->state_since_ms;
     }
 }

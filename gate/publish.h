@@ -34,6 +34,6 @@ bool publish_urgent(const json_t *before, const json_t *after);
 /* Events for what changed between two statuses. */
 void publish_events(struct execute *x, const struct inv_upgrade *o, const json_t *before, const json_t *after);
 void publish_metrics(struct metrics *m, const struct publication *p);
-/* No upgrade is at work: no series about one. */
-void publish_metrics_none(struct metrics *m);
+/* No upgrade is at work: no series about one, only how the mesh is. */
+void publish_metrics_mesh(struct metrics *m, const struct snapshot *seen);
 json_t *publish_proxies(const struct join *j, const struct snapshot *seen, const struct upgrade *u, int64_t now_ms);

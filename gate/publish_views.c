@@ -102,7 +102,8 @@ static json_t *proxy_object(const struct join *j, const struct snapshot *seen, c
 json_t *publish_proxies(const struct join *j, const struct snapshot *seen, const struct upgrade *u, int64_t now_ms) {
     json_t *list = json_array();
     for (uint32_t i = 0; i < seen->n_proxies; i++) {
-        if (proxy_counts(&seen->proxies[i])) {
+        bool its = !u->name || seen->namespaces[seen->proxies[i].ns].wave != IDX_NONE;
+        if (its && proxy_counts(&seen->proxies[i])) {
             json_array_append_new(list, proxy_object(j, seen, u, i, now_ms));
         }
     }
@@ -137,16 +138,31 @@ static void set(struct metrics *m, int gauge, const struct upgrade *u, const cha
     buf_done(&labels);
 }
 
-void publish_metrics_none(struct metrics *m) {
+static void clear(struct metrics *m) {
     for (size_t i = 0; i < GAUGES; i++) {
         metric_clear(m, gauges[i].name);
+    }
+}
+
+void publish_metrics_mesh(struct metrics *m, const struct snapshot *seen) {
+    uint32_t states[STATE_COUNT] = {0};
+    clear(m);
+    for (uint32_t i = 0; i < seen->n_proxies; i++) {
+        states[seen->proxies[i].state] += proxy_counts(&seen->proxies[i]);
+    }
+    for (unsigned s = 0; s < STATE_COUNT; s++) {
+        struct buf label;
+        buf_init(&label, 128);
+        metrics_label(&label, "state", state_name((enum proxy_state)s));
+        metric_set(metric_get(m, METRIC_GAUGE, gauges[PROXIES].name, gauges[PROXIES].help, label.p), states[s]);
+        buf_done(&label);
     }
 }
 
 void publish_metrics(struct metrics *m, const struct publication *p) {
     const struct upgrade *u = p->upgrade;
     uint32_t states[STATE_COUNT] = {0};
-    publish_metrics_none(m);
+    clear(m);
     for (uint32_t w = 0; w < u->policy.n_waves; w++) {
         const struct wave_tally *t = &p->tallies[w];
         set(m, WAVE_EXPECTED, u, "wave", u->wave_names[w], t->expected);

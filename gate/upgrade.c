@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../core/decide.h"
+#include "../lib/base/err.h"
 #include "../lib/base/json.h"
 #include "../lib/base/mem.h"
 #include "../lib/base/text.h"
@@ -241,6 +242,13 @@ bool upgrade_parse(const struct inv_upgrade *o, const struct inventory *inv, int
     return true;
 }
 
+void upgrade_none(struct upgrade *out, int64_t evidence_max_age_ms) {
+    memset(out, 0, sizeof *out);
+    out->policy.from = out->policy.to = REV_FOREIGN;
+    check(take_policy(out, NULL, NULL));
+    out->policy.evidence_max_age_ms = evidence_max_age_ms;
+}
+
 void upgrade_done(struct upgrade *u) {
     for (uint32_t i = 0; i < u->policy.n_waves; i++) {
         free(u->wave_names[i]);
@@ -264,6 +272,9 @@ static bool same_text(const char *a, const char *b) {
 
 bool upgrade_concerns(const struct upgrade *u, const struct inventory *inv, const struct inv_namespace *ns) {
     const char *revision = NULL;
+    if (!u->name) {
+        return false;
+    }
     const char *label = js_str(ns->labels, "istio.io/rev", NULL);
     if (upgrade_moved(u, ns)) {
         return true;

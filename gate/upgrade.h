@@ -30,6 +30,9 @@ struct upgrade {
 bool upgrade_parse(const struct inv_upgrade *o, const struct inventory *inv, int64_t now_ms, int64_t wall_ms,
                    struct upgrade *out, struct err *err);
 void upgrade_done(struct upgrade *u);
+/* In place of one while none is at work: it has no name, no waves and wants nobody anywhere, so that everything is judged
+ * where it is. evidence_max_age_ms: older evidence is none. To be ended with upgrade_done() too. */
+void upgrade_none(struct upgrade *out, int64_t evidence_max_age_ms);
 /* Is the namespace a matter of this upgrade: would its pods be injected by from or to, does its label name one of them, or
  * has it been moved by this upgrade? */
 bool upgrade_concerns(const struct upgrade *u, const struct inventory *inv, const struct inv_namespace *ns);

@@ -288,10 +288,11 @@ static void metrics_have_no_names_of_pods(void **state) {
     assert_non_null(strstr(b.p, "meshgate_wave_moved{upgrade=\"up\",wave=\"one\"} 0"));
     assert_non_null(strstr(b.p, "meshgate_reasons{upgrade=\"up\",reason=\"RelabelPending\"} 1"));
     assert_null(strstr(b.p, "app-0"));
-    publish_metrics_none(m);
+    publish_metrics_mesh(m, join_snapshot(f->join));
     buf_reset(&b);
     metrics_write(m, &b);
     assert_null(strstr(b.p, "upgrade=\"up\""));
+    assert_non_null(strstr(b.p, "meshgate_proxies{state=\"NotStarted\"}"));
     buf_done(&b);
     metrics_free(m);
     json_decref(s);
