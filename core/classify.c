@@ -152,7 +152,7 @@ static struct judgement judge_uncounted(const struct proxy_row *p) {
 
 static void count_answering(const struct policy *policy, struct snapshot *seen, int64_t now_ms) {
     for (uint32_t i = 0; i < seen->n_revisions; i++) {
-        seen->revisions[i].answering = 0;
+        seen->revisions[i].answering = seen->revisions[i].old_builds = 0;
     }
     for (uint32_t i = 0; i < seen->n_replicas; i++) {
         const struct replica_row *r = &seen->replicas[i];
@@ -182,6 +182,9 @@ void classify(const struct policy *policy, struct snapshot *seen, int64_t now_ms
         struct judgement j = proxy_counts(p) ? judge(&c) : judge_uncounted(p);
         p->state = j.state;
         p->reason = j.reason;
+        if (p->old_build && proxy_counts(p) && is_revision(seen, p->attached)) {
+            seen->revisions[p->attached].old_builds++;
+        }
     }
     sums_fill(policy, seen, now_ms);
 }

@@ -78,6 +78,11 @@ void findings_upgrade(const struct policy *policy, const struct snapshot *seen, 
     if (to && !seen->revisions[policy->to].has_injector) {
         findings_add(out, REASON_NO_INJECTOR, ABOUT_REVISION, policy->to);
     }
+    for (uint32_t r = 0; r < seen->n_revisions; r++) {
+        if ((r == policy->from || r == policy->to) && seen->revisions[r].old_builds > 0) {
+            findings_add(out, REASON_UPGRADED_IN_PLACE, ABOUT_REVISION, r);
+        }
+    }
     if (to && seen->revisions[policy->to].ready == 0) {
         findings_add(out, REASON_NO_READY_REPLICA, ABOUT_REVISION, policy->to);
     }

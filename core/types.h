@@ -99,7 +99,8 @@ struct revision_row {
     uint32_t ready;    /* of them ready */
 
     /* written by classify */
-    uint32_t answering; /* of them answered their reader's latest question, and lately */
+    uint32_t answering;  /* of them answered their reader's latest question, and lately */
+    uint32_t old_builds; /* proxies attached to it that were built for another version */
 };
 
 /* One istiod process. */
@@ -175,6 +176,7 @@ struct proxy_row {
     bool asks;           /* labels of its namespace or its own ask for a sidecar */
     bool dangling;       /* ... by a revision or tag that is not installed */
     bool host_network;   /* why it is opted out, if it is */
+    bool old_build;      /* its sidecar is of another version than the istiod that lists it */
     bool no_envoy;       /* ztunnel: has no Envoy whose config version could be compared */
     enum reason trouble; /* what keeps its containers from running; NONE: nothing known */
     enum reason note;    /* worth telling beside a good state; NONE: nothing */

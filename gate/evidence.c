@@ -106,6 +106,12 @@ void evidence_node_lost(struct evidence *e, const char *node, int64_t now_ms) {
     }
 }
 
+void evidence_disbelieve(struct evidence *e, const char *node, int64_t now_ms) {
+    struct node_entry *n = node_make(e, node);
+    n->fact.disbelieved_ms = now_ms;
+    e->version++;
+}
+
 static void take_reach(struct node_entry *n, const Meshgate__V1__Reach *in, int64_t now_ms) {
     struct reach_entry *r;
     HASH_FIND_STR(n->reach, in->revision, r);

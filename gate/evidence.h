@@ -48,6 +48,7 @@ struct node_fact {
     bool connected, witness;
     int64_t scan_ms; /* time of the latest complete scan; 0 never */
     int64_t connected_since_ms;
+    int64_t disbelieved_ms; /* when it last spoke of another node's pods; 0 never */
 };
 
 struct evidence *evidence_new(void);
@@ -66,6 +67,8 @@ uint32_t evidence_take(struct evidence *e, const char *node, const Meshgate__V1_
 void evidence_hello(struct evidence *e, const char *node, const Meshgate__V1__Hello *h, int64_t now_ms);
 /* The session of a node is gone; its facts stand and age. */
 void evidence_node_lost(struct evidence *e, const char *node, int64_t now_ms);
+/* The agent of this node has spoken of another node's pods. */
+void evidence_disbelieve(struct evidence *e, const char *node, int64_t now_ms);
 /* Forget what is about things that no longer exist. */
 void evidence_forget_replica(struct evidence *e, const char *replica);
 void evidence_forget_pod(struct evidence *e, const char *pod_uid, const char *proxy_id);

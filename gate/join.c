@@ -6,6 +6,8 @@
 #include "../lib/base/mem.h"
 #include "../lib/base/text.h"
 
+#define DISBELIEF_MS (10 * 60 * 1000) /* that a node's word counts for nothing after it spoke of another's pods */
+
 /* --- index --- */
 
 void index_reset(struct index *x, uint32_t expected) {
@@ -107,6 +109,7 @@ uint32_t join_node(struct round *r, const char *name) {
     j->seen.nodes[i] = (struct node_row){
         .agent = f && f->connected,
         .witness = f && f->witness,
+        .disbelieved = f && f->disbelieved_ms != 0 && r->now_ms - f->disbelieved_ms < DISBELIEF_MS,
         .heard_ms = f ? f->scan_ms : 0,
         .reach_known = reach >= 0,
         .reach_ok = reach == 1,

@@ -85,6 +85,7 @@ void join_proxies(struct round *r);
 /* join_wish.c: what the API server says of a pod; false: it has nothing to do with the mesh. */
 bool join_wish(struct round *r, struct proxy_row *p, const struct inv_pod *pod, struct pod_memory *m);
 void join_wish_forget(struct pod_memory *m);
-/* join_wish.c: something worth telling beside a good state. a: who lists it, NULL nobody. */
-enum reason join_note(const struct round *r, const struct proxy_row *p, const struct inv_pod *pod,
-                      const struct attach_fact *a);
+/* join_wish.c: is its sidecar of another version than the revision that lists it? a: NULL nobody. */
+bool join_old_build(const struct round *r, const struct proxy_row *p, const struct attach_fact *a);
+/* join_wish.c: something worth telling beside a good state. */
+enum reason join_note(const struct round *r, const struct proxy_row *p, const struct inv_pod *pod);

@@ -93,7 +93,7 @@ static bool same_version(const char *a, const char *b) {
     return n == k && strncmp(a, b, n) == 0;
 }
 
-static bool old_build(const struct round *r, const struct proxy_row *p, const struct attach_fact *a) {
+bool join_old_build(const struct round *r, const struct proxy_row *p, const struct attach_fact *a) {
     const struct inv_revision *rev;
     if (!a || !a->istio_version || !a->istio_version[0] || p->attached >= r->j->seen.n_revisions) {
         return false;
@@ -112,15 +112,14 @@ static bool label_ignored(const struct round *r, const struct proxy_row *p, cons
     return !meant || join_revision(r->j, meant) != p->expected;
 }
 
-enum reason join_note(const struct round *r, const struct proxy_row *p, const struct inv_pod *pod,
-                      const struct attach_fact *a) {
+enum reason join_note(const struct round *r, const struct proxy_row *p, const struct inv_pod *pod) {
     if (p->injected != REV_NONE && p->expected == REV_NONE && !p->asks) {
         return REASON_NO_LONGER_INJECTED;
     }
     if (json_object_get(pod->annotations, "sidecar.istio.io/proxyImage")) {
         return REASON_CUSTOM_IMAGE;
     }
-    if (old_build(r, p, a)) {
+    if (p->old_build) {
         return REASON_OLD_BUILD;
     }
     return label_ignored(r, p, pod) ? REASON_POD_LABEL_IGNORED : REASON_NONE;

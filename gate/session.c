@@ -128,6 +128,7 @@ static bool local_allowed(void *ctx, const char *pod_uid, const char *node) {
         return false;
     }
     if (strcmp(pod->node, node) != 0) {
+        x->foreign_pods++;
         metric_add(s->count.foreign_pod, 1);
         return false;
     }
@@ -187,11 +188,14 @@ static double disbelieved(const struct sessions *s) {
 static void take_report(struct session *x, const Meshgate__V1__Report *r) {
     struct sessions *s = x->set;
     struct evidence_rules rules = {.local_allowed = local_allowed, .may_read = may_read, .ctx = x};
-    x->unknown_pods = 0;
+    x->unknown_pods = x->foreign_pods = 0;
     double known = disbelieved(s);
     uint32_t dropped = evidence_take(s->opts.evidence, x->node, r, &rules, sched_now(s->sched));
     metric_add(s->count.too_many, dropped - (disbelieved(s) - known));
     metric_add(s->count.reports, 1);
+    if (x->foreign_pods > 0) {
+        evidence_disbelieve(s->opts.evidence, x->node, sched_now(s->sched));
+    }
     if (dropped > x->unknown_pods && !x->complained) {
         x->complained = true;
         log_warn("agent spoke of what it has no say in; dropped and counted", log_s("node", x->node),

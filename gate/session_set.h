@@ -37,6 +37,7 @@ struct session {
     char *end_text;
     struct buf assignment; /* as last sent */
     uint32_t unknown_pods; /* in the report at hand */
+    uint32_t foreign_pods; /* the same: of other nodes */
     int64_t resync_ms;     /* earliest time to ask for everything again */
     int64_t resync_wait_ms;
     bool resync_owed;

@@ -181,6 +181,50 @@ static void versions_that_differ_are_timed(void **state) {
     assert_int_equal(gate_mesh_proxy(f, "app-00", "web")->version_differs_since_ms, 0);
 }
 
+static void a_lying_agent_is_not_believed_for_a_while(void **state) {
+    struct gate_mesh *f = *state;
+    gate_mesh_hear(f);
+    gate_mesh_join(f);
+    const struct proxy_row *p = gate_mesh_proxy(f, "app-00", "web");
+    const char *node = join_names(f->join)->nodes[p->node];
+    evidence_disbelieve(f->evidence, node, sched_now(f->sched));
+    const struct snapshot *s = gate_mesh_join(f);
+    assert_true(s->nodes[gate_mesh_proxy(f, "app-00", "web")->node].disbelieved);
+    gate_mesh_pass(f, 600000);
+    gate_mesh_hear(f);
+    s = gate_mesh_join(f);
+    assert_false(s->nodes[gate_mesh_proxy(f, "app-00", "web")->node].disbelieved);
+}
+
+static void wishes_and_notes(void **state) {
+    struct gate_mesh *f = *state;
+    gate_mesh_hear(f);
+    gate_mesh_join(f);
+    assert_true(gate_mesh_proxy(f, "app-00", "web")->asks);
+    assert_int_equal(gate_mesh_proxy(f, "app-00", "web")->note, REASON_NONE);
+    gate_mesh_patch(f, "app-01", "{\"labels\":{\"istio.io/rev\":\"nosuch\"}}");
+    gate_mesh_join(f);
+    assert_true(gate_mesh_proxy(f, "app-01", "web")->dangling);
+    assert_int_equal(gate_mesh_proxy(f, "app-01", "web")->reason, REASON_NOT_INSTALLED);
+    gate_mesh_patch(f, "app-01", "{\"labels\":{\"istio.io/rev\":\"old\"}}");
+    json_t *patch = json_pack("{s:{s:{s:s}, s:{s:s}}}", "metadata", "labels", "istio.io/rev", "canary", "annotations",
+                              "sidecar.istio.io/proxyImage", "x");
+    struct err err = {0};
+    assert_true(store_patch(f->store, "pods", "app-00", "db-0", patch, false, &err));
+    json_object_del(json_object_get(json_object_get(patch, "metadata"), "annotations"), "sidecar.istio.io/proxyImage");
+    assert_true(
+        store_patch(f->store, "pods", "app-01", pod_name(f, gate_mesh_proxy(f, "app-01", "web")), patch, false, &err));
+    json_decref(patch);
+    gate_mesh_pass(f, 1000);
+    gate_mesh_join(f);
+    assert_int_equal(gate_mesh_proxy(f, "app-00", "db")->note, REASON_CUSTOM_IMAGE);
+    bool ignored = false;
+    for (uint32_t i = 0; i < join_snapshot(f->join)->n_proxies; i++) {
+        ignored |= join_snapshot(f->join)->proxies[i].note == REASON_POD_LABEL_IGNORED;
+    }
+    assert_true(ignored);
+}
+
 static void an_old_sync_is_not_compared(void **state) {
     struct gate_mesh *f = *state;
     gate_mesh_hear(f);
@@ -310,6 +354,8 @@ int main(void) {
         TEST(a_stream_of_the_pod_before_it_is_not_its_own),
         TEST(nor_is_one_with_its_address_on_another_revision),
         TEST(versions_that_differ_are_timed),
+        TEST(a_lying_agent_is_not_believed_for_a_while),
+        TEST(wishes_and_notes),
         TEST(an_old_sync_is_not_compared),
         TEST(a_syncz_that_stays_silent_is_blocked),
         TEST(a_replica_that_was_frozen_is_not_blocked),

@@ -227,6 +227,8 @@ static void lying_agent(void **state) {
     assert_true(counted("not_reader") == 2);
     assert_true(counted("foreign_pod") == 1);
     assert_true(counted("unknown_pod") == 0);
+    assert_true(evidence_node(evidence, "n1")->disbelieved_ms > 0);
+    assert_int_equal(evidence_node(evidence, "n2")->disbelieved_ms, 0);
     /* Counted, not cut off: a reassignment under way looks the same. */
     assert_false(a.ended || b.ended);
     say_report(reader, NULL, "istiod-uid");
