@@ -42,11 +42,13 @@ enum reason classify_restart_cause(const struct snapshot *seen, uint32_t workloa
     case KIND_REPLICASET:
         return REASON_REPLICASET;
     case KIND_JOB:
+    case KIND_CRONJOB:
         return REASON_JOB;
     case KIND_BARE_POD:
         return REASON_BARE_POD;
     case KIND_UNKNOWN:
     case KIND_ROLLOUT:
+    case KIND_GATEWAY:
     case KIND_OTHER:
         return REASON_OTHER_OWNER;
     }

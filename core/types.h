@@ -60,8 +60,10 @@ enum workload_kind {
     KIND_STATEFULSET,
     KIND_DAEMONSET,
     KIND_REPLICASET, /* without a Deployment above it */
-    KIND_JOB,        /* Job or CronJob */
+    KIND_JOB,        /* without a CronJob above it */
+    KIND_CRONJOB,
     KIND_ROLLOUT,
+    KIND_GATEWAY, /* Deployment that an istiod makes of a Gateway (Gateway API) */
     KIND_BARE_POD,
     KIND_OTHER,
 };
