@@ -21,11 +21,14 @@ enum reason classify_restart_cause(const struct snapshot *seen, uint32_t workloa
     case KIND_REPLICASET:
         return REASON_REPLICASET;
     case KIND_JOB:
+    case KIND_CRONJOB:
         return REASON_JOB;
     case KIND_BARE_POD:
         return REASON_BARE_POD;
     case KIND_ROLLOUT:
         return REASON_ROLLOUT;
+    case KIND_GATEWAY:
+        return REASON_GATEWAY;
     case KIND_UNKNOWN:
     case KIND_OTHER:
         return REASON_OTHER_OWNER;
@@ -37,7 +40,7 @@ enum reason classify_restart_cause(const struct snapshot *seen, uint32_t workloa
         return REASON_ON_DELETE;
     }
     if (w->failed_create) {
-        return REASON_FAILED_CREATE;
+        return create_cause(w);
     }
     if (w->overdue) {
         return REASON_ROLLOUT_OVERDUE;

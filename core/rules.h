@@ -32,6 +32,11 @@ static inline bool restartable(enum workload_kind kind) {
     return kind == KIND_DEPLOYMENT || kind == KIND_STATEFULSET || kind == KIND_DAEMONSET;
 }
 
+/* Why a workload cannot create pods. */
+static inline enum reason create_cause(const struct workload_row *w) {
+    return w->create != REASON_NONE ? w->create : REASON_FAILED_CREATE;
+}
+
 /* Why a namespace's pods are expected elsewhere than on the new revision. */
 static inline enum reason namespace_cause(const struct namespace_row *ns) {
     if (ns->relabelled) {

@@ -70,8 +70,10 @@ enum workload_kind {
     KIND_STATEFULSET,
     KIND_DAEMONSET,
     KIND_REPLICASET, /* without a Deployment above it */
-    KIND_JOB,        /* Job or CronJob */
+    KIND_JOB,        /* without a CronJob above it */
+    KIND_CRONJOB,
     KIND_ROLLOUT,
+    KIND_GATEWAY, /* Deployment that an istiod makes of a Gateway (Gateway API) */
     KIND_BARE_POD,
     KIND_OTHER,
 };
@@ -149,6 +151,7 @@ struct workload_row {
     bool on_delete;     /* updateStrategy OnDelete */
     bool settled;       /* controller has observed the newest generation, all replicas updated and ready */
     bool failed_create; /* ReplicaFailure / FailedCreate condition */
+    enum reason create; /* what keeps it from creating pods, if that is known more exactly; NONE: it is not */
     bool overdue;       /* Progressing=False, ProgressDeadlineExceeded */
 
     /* written by classify */

@@ -42,7 +42,7 @@ static enum reason rollout_cause(const struct workload_row *w) {
         return REASON_NONE;
     }
     if (w->failed_create) {
-        return REASON_FAILED_CREATE;
+        return create_cause(w);
     }
     if (w->overdue) {
         return REASON_ROLLOUT_OVERDUE;

@@ -243,7 +243,9 @@ static const char *collection(enum workload_kind kind) {
     case KIND_UNKNOWN:
     case KIND_REPLICASET:
     case KIND_JOB:
+    case KIND_CRONJOB:
     case KIND_ROLLOUT:
+    case KIND_GATEWAY:
     case KIND_BARE_POD:
     case KIND_OTHER:
         break;

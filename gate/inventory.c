@@ -92,7 +92,9 @@ static bool evaluate(struct inventory_tables *t, const struct inv_namespace *n, 
     if (n) {
         kind = injectors_for(t->inv.injectors, n->name, n->labels, p->labels, &revision);
     }
-    return expect(t, p, kind, kind == INJECTOR_ONE ? revision : NULL);
+    enum opt_out was = p->opt_out;
+    p->opt_out = injector_opt_out(p->namespace_, p->labels, p->annotations, p->host_network);
+    return expect(t, p, kind, kind == INJECTOR_ONE ? revision : NULL) || was != p->opt_out;
 }
 
 /* Neighbours mostly come from one template: their labels are the same object, and so is the answer. */
@@ -205,7 +207,7 @@ static bool pod_put(struct inventory_tables *t, const json_t *o) {
         pod_add(t, p);
         return true;
     }
-    bool differs = inventory_fields_differ(&inventory_pod_fields, old, p), labels = old->labels != p->labels;
+    bool differs = inventory_fields_differ(&inventory_pod_fields, old, p);
     char *uid = p->uid; /* the table points to the old one's */
     p->uid = old->uid;
     old->uid = uid;
@@ -213,7 +215,7 @@ static bool pod_put(struct inventory_tables *t, const json_t *o) {
     inventory_owner_unref(t, old);
     inventory_fields_move(&inventory_pod_fields, old, p);
     free(p);
-    if (labels) {
+    if (differs) {
         evaluate(t, find_namespace(t, old->namespace_), old);
     }
     return differs || mesh;
@@ -293,7 +295,6 @@ void inventory_done(struct inventory_tables *t) {
 }
 
 static const enum workload_kind kind_of[INVENTORY_RESOURCES] = {
-    [INVENTORY_DEPLOYMENTS] = KIND_DEPLOYMENT,
     [INVENTORY_STATEFULSETS] = KIND_STATEFULSET,
     [INVENTORY_DAEMONSETS] = KIND_DAEMONSET,
     [INVENTORY_REPLICASETS] = KIND_REPLICASET,
@@ -317,6 +318,7 @@ static bool put(struct inventory_tables *t, enum inventory_resource r, const jso
     case INVENTORY_JOBS:
         return inventory_link_put(t, kind_of[r], o);
     case INVENTORY_DEPLOYMENTS:
+        return inventory_deployment_put(t, o);
     case INVENTORY_STATEFULSETS:
     case INVENTORY_DAEMONSETS:
         return inventory_workload_put(t, inventory_read_workload(o, kind_of[r]));
@@ -347,6 +349,7 @@ static bool drop(struct inventory_tables *t, enum inventory_resource r, const ch
     case INVENTORY_JOBS:
         return inventory_link_drop(t, kind_of[r], ns, name);
     case INVENTORY_DEPLOYMENTS:
+        return inventory_deployment_drop(t, ns, name);
     case INVENTORY_STATEFULSETS:
     case INVENTORY_DAEMONSETS:
         return inventory_workload_drop(t, kind_of[r], ns, name);

@@ -21,30 +21,52 @@ struct inv_namespace {
     UT_hash_handle hh;
 };
 
+/* What an injected or managed pod runs; the zero value is also that of a pod without any proxy. */
+enum pod_type { POD_SIDECAR, POD_GATEWAY, POD_WAYPOINT, POD_ZTUNNEL };
+
+/* What keeps a pod from starting, the gravest of its containers' (the proxy's first). */
+enum pod_trouble { TROUBLE_NONE, TROUBLE_IMAGE, TROUBLE_CRASH, TROUBLE_CONFIG, TROUBLE_UNSCHEDULABLE };
+
+/* Why a controller cannot create pods. */
+enum create_trouble {
+    CREATE_OK,
+    CREATE_QUOTA,
+    CREATE_INJECTOR, /* istiod's webhook does not answer or refuses */
+    CREATE_DENIED,   /* admission: Pod Security, a policy, another webhook's refusal */
+    CREATE_OTHER,
+};
+
 struct inv_pod {
     char *uid, *namespace_, *name, *node, *ip;
     json_t *labels;                /* shared by pods with equal ones */
     json_t *annotations;           /* only Istio's and ours, without sidecar.istio.io/status; NULL none */
     char *injected;                /* revision from annotations; NULL: no sidecar, "": a sidecar that does not say whose */
-    char *owner_kind, *owner_name; /* controller, as in ownerReferences; NULL bare */
+    char *owner_kind, *owner_name; /* controller; "KIND.GROUP" where KIND is another group's than Kubernetes'; NULL bare */
     char *proxy_image;             /* of container istio-proxy, NULL none */
+    char *trouble_text;            /* "container istio-proxy: ImagePullBackOff: ...", NULL without trouble */
     bool host_network, ready, deleting, finished;
+    bool proxy_ready; /* status of container istio-proxy; false without one */
+    enum pod_type type;
+    enum pod_trouble trouble;
     int64_t created_wall_ms;
     char *expected;                     /* cached: result of injectors_for(); kept by inventory */
     enum injector_result expected_kind; /* INJECTOR_UNKNOWN as long as the namespace is not known */
+    enum opt_out opt_out;               /* why istiod's injector would leave it alone all the same */
     int64_t expected_since_ms;          /* monotonic time at which `expected` last changed (or the pod was first seen) */
     struct inv_pod *next, *prev;        /* of the same namespace; the inventory's own */
     UT_hash_handle hh;                  /* by uid */
 };
 
-/* Also an owner that is not watched (Rollout, CronJob, somebody's own kind): then only kind and names are known. */
+/* Also an owner that is not watched (Rollout, CronJob, somebody's own kind): then only kind and names are known. A
+ * Deployment that istiod made of a Gateway is told as that Gateway. */
 struct inv_workload {
-    char *key; /* "Deployment/ns/name" */
+    char *key; /* "Deployment/ns/name", of the top owner */
     enum workload_kind kind;
     char *namespace_, *name, *uid, *resource_version;
     char *restart_mark; /* template annotation meshgate.io/restarted-for, NULL none */
     uint32_t replicas;
     bool paused, on_delete, settled, failed_create, overdue;
+    enum create_trouble create_trouble; /* CREATE_OK unless failed_create */
     char *failed_create_text;
     uint32_t refs; /* who names an owner that is not watched; the inventory's own */
     UT_hash_handle hh;
@@ -52,6 +74,7 @@ struct inv_workload {
 
 struct inv_replica { /* an istiod pod behind a revision's Service */
     char *uid, *name, *address, *revision, *node, *zone;
+    char *version; /* of its pod's image tag, NULL unknown */
     bool ready;
     uint16_t xds_port, http_port;
     UT_hash_handle hh; /* by uid */
@@ -99,9 +122,9 @@ bool inventory_fresh(const struct inventory_watch *w, struct buf *why_not);
 /* All lists have been seen once. */
 bool inventory_loaded(const struct inventory_watch *w);
 
-/* Owner that a person would name: through ReplicaSet to Deployment, Job to CronJob. NULL for a bare pod (KIND_BARE_POD, its
- * own name) and as long as the ReplicaSet, Job or workload between is not known (KIND_UNKNOWN, the name in
- * ownerReferences). */
+/* Owner that a person would name: through ReplicaSet to Deployment or Rollout, Job to CronJob, a managed Deployment to its
+ * Gateway. NULL for a bare pod (KIND_BARE_POD, its own name) and as long as the ReplicaSet, Job or workload between is not
+ * known (KIND_UNKNOWN, the name in ownerReferences). */
 const struct inv_workload *inventory_owner(const struct inventory_watch *w, const struct inv_pod *p,
                                            enum workload_kind *kind, const char **name);
 /* Zone of a node, NULL unknown. */

@@ -216,9 +216,10 @@ static void add_replica(const struct inventory_tables *t, struct inventory *inv,
     HASH_ADD_KEYPTR(hh, inv->replicas, r->uid, strlen(r->uid), r);
 }
 
-static void add_version(const struct inventory_tables *t, struct inventory *inv, const struct inv_replica *r) {
+static void add_version(const struct inventory_tables *t, struct inventory *inv, struct inv_replica *r) {
     const char *version = json_string_value(piece_get(t->mesh->versions, r->uid));
     struct inv_revision *v;
+    mem_set(&r->version, version);
     HASH_FIND_STR(inv->revisions, r->revision, v);
     if (v && version && !v->version) {
         v->version = mem_dup(version);
@@ -261,7 +262,7 @@ static void make(struct inventory_tables *t, struct inventory *out) {
     }
     HASH_SORT(out->revisions, by_revision);
     HASH_SORT(out->replicas, by_replica);
-    for (const struct inv_replica *r = out->replicas; r; r = r->hh.next) {
+    for (struct inv_replica *r = out->replicas; r; r = r->hh.next) {
         add_version(t, out, r);
     }
     for (struct inv_revision *r = out->revisions; r; r = r->hh.next) {
@@ -278,8 +279,8 @@ static char *mesh_text(const struct inventory *inv) {
                                              r->version, r->has_injector));
     }
     for (const struct inv_replica *r = inv->replicas; r; r = r->hh.next) {
-        json_array_append_new(all, json_pack("[s, s, s, s, s?, s?, b, i, i]", r->uid, r->name, r->address, r->revision,
-                                             r->node, r->zone, r->ready, r->xds_port, r->http_port));
+        json_array_append_new(all, json_pack("[s, s, s, s, s?, s?, s?, b, i, i]", r->uid, r->name, r->address, r->revision,
+                                             r->node, r->zone, r->version, r->ready, r->xds_port, r->http_port));
     }
     char *s = js_dump(all);
     json_decref(all);
@@ -306,6 +307,7 @@ void inventory_mesh_clear(struct inventory *inv) {
         free(p->revision);
         free(p->node);
         free(p->zone);
+        free(p->version);
         free(p);
     }
 }

@@ -73,7 +73,7 @@ bool inventory_workload_drop(struct inventory_tables *t, enum workload_kind kind
 
 static enum workload_kind shadow_kind(const char *kind) {
     if (!strcmp(kind, "CronJob")) {
-        return KIND_JOB;
+        return KIND_CRONJOB;
     }
     return strcmp(kind, "Rollout") ? KIND_OTHER : KIND_ROLLOUT;
 }
@@ -137,32 +137,39 @@ static void link_free(struct inventory_tables *t, struct inventory_link *l) {
     free(l);
 }
 
+static bool link_to(struct inventory_tables *t, const char *key, const char *owner) {
+    const struct inventory_link *l = find_link(t, key);
+    return l && !strcmp(l->owner, owner);
+}
+
+static struct inventory_link *link_add(struct inventory_tables *t, const char *key, const char *owner) {
+    struct inventory_link *l = mem_alloc(sizeof *l);
+    l->key = mem_dup(key);
+    l->owner = mem_dup(owner);
+    HASH_ADD_KEYPTR(hh, t->links, l->key, strlen(l->key), l);
+    return l;
+}
+
 bool inventory_link_put(struct inventory_tables *t, enum workload_kind kind, const json_t *o) {
     const char *ns = js_text(o, "metadata", "namespace", NULL), *name = js_text(o, "metadata", "name", NULL);
     const json_t *ref = inventory_read_controller(o);
-    const char *owner_kind = ref ? js_text(ref, "kind", NULL) : inventory_kind_name(kind);
+    char *owner_kind = ref ? inventory_read_owner_kind(ref) : mem_dup(inventory_kind_name(kind));
     const char *owner_name = ref ? js_text(ref, "name", NULL) : name;
     char key[KEY_MAX], owner[KEY_MAX];
     make_key(key, inventory_kind_name(kind), ns, name);
     make_key(owner, owner_kind, ns, owner_name);
-    bool changed = !ref && inventory_workload_put(t, inventory_read_workload(o, kind));
-    struct inventory_link *l = find_link(t, key);
-    if (l && !strcmp(l->owner, owner)) {
-        return changed;
-    }
-    if (l) {
+    bool known = link_to(t, key, owner);
+    if (!known) {
         inventory_link_drop(t, kind, ns, name);
-        changed = !ref && inventory_workload_put(t, inventory_read_workload(o, kind));
+        struct inventory_link *l = link_add(t, key, owner);
+        l->shadow = ref && !watched(owner_kind);
+        if (l->shadow) {
+            shadow_ref(t, owner, owner_kind, ns, owner_name);
+        }
     }
-    l = mem_alloc(sizeof *l);
-    l->key = mem_dup(key);
-    l->owner = mem_dup(owner);
-    l->shadow = ref && !watched(owner_kind);
-    if (l->shadow) {
-        shadow_ref(t, owner, owner_kind, ns, owner_name);
-    }
-    HASH_ADD_KEYPTR(hh, t->links, l->key, strlen(l->key), l);
-    return true;
+    bool changed = !ref && inventory_workload_put(t, inventory_read_workload(o, kind));
+    free(owner_kind);
+    return changed || !known;
 }
 
 bool inventory_link_drop(struct inventory_tables *t, enum workload_kind kind, const char *namespace_, const char *name) {
@@ -175,6 +182,37 @@ bool inventory_link_drop(struct inventory_tables *t, enum workload_kind kind, co
     return inventory_workload_drop(t, kind, namespace_, name) || l;
 }
 
+/* --- Deployments: most are themselves, some are a Gateway's --- */
+
+bool inventory_deployment_put(struct inventory_tables *t, const json_t *o) {
+    const char *ns = js_text(o, "metadata", "namespace", NULL), *name = js_text(o, "metadata", "name", NULL);
+    struct inv_workload *w = inventory_read_workload(o, KIND_DEPLOYMENT);
+    char key[KEY_MAX];
+    make_key(key, inventory_kind_name(KIND_DEPLOYMENT), ns, name);
+    bool managed = strcmp(key, w->key) != 0, moved = managed ? !link_to(t, key, w->key) : find_link(t, key) != NULL;
+    if (moved) {
+        inventory_deployment_drop(t, ns, name);
+    }
+    if (moved && managed) {
+        link_add(t, key, w->key);
+    }
+    return inventory_workload_put(t, w) || moved;
+}
+
+bool inventory_deployment_drop(struct inventory_tables *t, const char *namespace_, const char *name) {
+    char key[KEY_MAX];
+    make_key(key, inventory_kind_name(KIND_DEPLOYMENT), namespace_, name);
+    struct inventory_link *l = find_link(t, key);
+    struct inv_workload *w = find_workload(t, l ? l->owner : key);
+    if (w) {
+        workload_free(t, w);
+    }
+    if (l) {
+        link_free(t, l);
+    }
+    return w || l;
+}
+
 const struct inv_workload *inventory_owner_of(const struct inventory_tables *t, const struct inv_pod *p,
                                               enum workload_kind *kind, const char **name) {
     char key[KEY_MAX];
@@ -184,7 +222,8 @@ const struct inv_workload *inventory_owner_of(const struct inventory_tables *t, 
         return NULL;
     }
     make_key(key, p->owner_kind, p->namespace_, p->owner_name);
-    const struct inventory_link *l = find_link(t, key);
+    const struct inventory_link *l = find_link(t, key), *above = l ? find_link(t, l->owner) : NULL;
+    l = above ? above : l;
     const struct inv_workload *w = find_workload(t, l ? l->owner : key);
     *kind = w ? w->kind : KIND_UNKNOWN;
     *name = w ? w->name : p->owner_name;

@@ -9,6 +9,7 @@
 #include "inventory_tables.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
+#define GATEWAY_GROUP "gateway.networking.k8s.io"
 #define AT(type, field) offsetof(struct type, field)
 
 /* --- fields --- */
@@ -24,9 +25,10 @@ const struct inventory_fields inventory_namespace_fields = {namespace_texts,
                                                             AT(inv_namespace, terminating),
                                                             AT(inv_namespace, terminating) + sizeof(bool)};
 
-static const size_t pod_texts[] = {AT(inv_pod, uid),        AT(inv_pod, namespace_), AT(inv_pod, name),
-                                   AT(inv_pod, node),       AT(inv_pod, ip),         AT(inv_pod, injected),
-                                   AT(inv_pod, owner_kind), AT(inv_pod, owner_name), AT(inv_pod, proxy_image)};
+static const size_t pod_texts[] = {AT(inv_pod, uid),         AT(inv_pod, namespace_), AT(inv_pod, name),
+                                   AT(inv_pod, node),        AT(inv_pod, ip),         AT(inv_pod, injected),
+                                   AT(inv_pod, owner_kind),  AT(inv_pod, owner_name), AT(inv_pod, proxy_image),
+                                   AT(inv_pod, trouble_text)};
 static const size_t pod_trees[] = {AT(inv_pod, labels), AT(inv_pod, annotations)};
 const struct inventory_fields inventory_pod_fields = {
     pod_texts, COUNT(pod_texts), 0, pod_trees, COUNT(pod_trees), AT(inv_pod, host_network), AT(inv_pod, expected)};
@@ -44,7 +46,7 @@ const struct inventory_fields inventory_workload_fields = {workload_texts,
                                                            NULL,
                                                            0,
                                                            AT(inv_workload, replicas),
-                                                           AT(inv_workload, overdue) + sizeof(bool)};
+                                                           AT(inv_workload, create_trouble) + sizeof(enum create_trouble)};
 
 static const size_t upgrade_texts[] = {AT(inv_upgrade, resource_version), AT(inv_upgrade, name), AT(inv_upgrade, uid)};
 static const size_t upgrade_trees[] = {AT(inv_upgrade, spec), AT(inv_upgrade, status)};
@@ -120,7 +122,7 @@ static json_t *keep(json_t *o) {
     return json_is_object(o) && json_object_size(o) > 0 ? json_incref(o) : NULL;
 }
 
-static bool condition(const json_t *o, const char *type, const char *status, const json_t **out) {
+bool inventory_read_condition(const json_t *o, const char *type, const char *status, const json_t **out) {
     size_t i;
     const json_t *c;
     json_array_foreach(js_at(o, "status", "conditions", NULL), i, c) {
@@ -191,7 +193,38 @@ const json_t *inventory_read_controller(const json_t *o) {
     size_t i;
     const json_t *ref;
     json_array_foreach(js_at(o, "metadata", "ownerReferences", NULL), i, ref) {
-        if (js_bool(ref, false, "controller", NULL)) {
+        bool named = *js_text(ref, "kind", NULL) && *js_text(ref, "name", NULL);
+        if (named && js_bool(ref, false, "controller", NULL)) {
+            return ref;
+        }
+    }
+    return NULL;
+}
+
+/* A kind that somebody else's group has as well (a StatefulSet of apps.kruise.io) is told apart by the group. */
+char *inventory_read_owner_kind(const json_t *reference) {
+    static const struct {
+        const char *kind, *group;
+    } ours[] = {{"ReplicaSet", "apps"}, {"Deployment", "apps"}, {"StatefulSet", "apps"},    {"DaemonSet", "apps"},
+                {"Job", "batch"},       {"CronJob", "batch"},   {"Rollout", "argoproj.io"}, {"Gateway", GATEWAY_GROUP}};
+    const char *kind = js_text(reference, "kind", NULL), *version = js_text(reference, "apiVersion", NULL);
+    size_t len = strcspn(version, "/");
+    for (size_t i = 0; *version && i < COUNT(ours); i++) {
+        bool same_group = strlen(ours[i].group) == len && !strncmp(version, ours[i].group, len);
+        if (!strcmp(kind, ours[i].kind) && !same_group) {
+            return mem_printf("%s.%.*s", kind, version[len] ? (int)len : 0, version);
+        }
+    }
+    return mem_dup(kind);
+}
+
+/* What istiod makes of a Gateway refers to it without calling it the controller. */
+static const json_t *gateway_of(const json_t *o) {
+    size_t i;
+    const json_t *ref;
+    json_array_foreach(js_at(o, "metadata", "ownerReferences", NULL), i, ref) {
+        const char *version = js_text(ref, "apiVersion", NULL);
+        if (!strcmp(js_text(ref, "kind", NULL), "Gateway") && !strncmp(version, GATEWAY_GROUP "/", sizeof GATEWAY_GROUP)) {
             return ref;
         }
     }
@@ -212,12 +245,16 @@ struct inv_pod *inventory_read_pod(const json_t *o) {
     p->annotations = pod_annotations(js_at(o, "metadata", "annotations", NULL));
     p->injected = proxy ? pod_revision(o) : NULL;
     p->proxy_image = text_of(js_str(proxy, "image", NULL));
-    p->owner_kind = text_of(js_str(owner, "kind", NULL));
+    p->owner_kind = owner ? inventory_read_owner_kind(owner) : NULL;
     p->owner_name = text_of(js_str(owner, "name", NULL));
     p->host_network = js_bool(o, false, "spec", "hostNetwork", NULL);
-    p->ready = condition(o, "Ready", "True", NULL);
+    p->ready = inventory_read_condition(o, "Ready", "True", NULL);
     p->deleting = js_str(o, "metadata", "deletionTimestamp", NULL) != NULL;
     p->finished = !strcmp(phase, "Succeeded") || !strcmp(phase, "Failed");
+    p->type = inventory_pod_type(o, proxy);
+    if (!p->finished && !p->deleting) {
+        inventory_read_trouble(p, o);
+    }
     if (!text_rfc3339(js_text(o, "metadata", "creationTimestamp", NULL), &p->created_wall_ms)) {
         p->created_wall_ms = 0;
     }
@@ -236,8 +273,12 @@ const char *inventory_kind_name(enum workload_kind k) {
         return "ReplicaSet";
     case KIND_JOB:
         return "Job";
+    case KIND_CRONJOB:
+        return "CronJob";
     case KIND_ROLLOUT:
         return "Rollout";
+    case KIND_GATEWAY:
+        return "Gateway";
     case KIND_BARE_POD:
         return "Pod";
     case KIND_UNKNOWN:
@@ -275,13 +316,13 @@ static bool settled(const json_t *o, enum workload_kind kind, int64_t wanted) {
 
 struct inv_workload *inventory_read_workload(const json_t *o, enum workload_kind kind) {
     struct inv_workload *w = mem_alloc(sizeof *w);
-    const json_t *c = NULL;
+    const json_t *c = NULL, *gateway = kind == KIND_DEPLOYMENT ? gateway_of(o) : NULL;
     int64_t wanted = kind == KIND_DAEMONSET ? js_int(o, 0, "status", "desiredNumberScheduled", NULL)
                                             : js_int(o, 1, "spec", "replicas", NULL);
-    w->kind = kind;
+    w->kind = gateway ? KIND_GATEWAY : kind;
     w->namespace_ = mem_dup(js_text(o, "metadata", "namespace", NULL));
-    w->name = mem_dup(js_text(o, "metadata", "name", NULL));
-    w->key = mem_printf("%s/%s/%s", inventory_kind_name(kind), w->namespace_, w->name);
+    w->name = mem_dup(js_text(gateway ? gateway : js_at(o, "metadata", NULL), "name", NULL));
+    w->key = mem_printf("%s/%s/%s", inventory_kind_name(w->kind), w->namespace_, w->name);
     w->uid = mem_dup(js_text(o, "metadata", "uid", NULL));
     w->resource_version = mem_dup(js_text(o, "metadata", "resourceVersion", NULL));
     w->replicas = wanted < 0 || wanted > INT32_MAX ? 0 : (uint32_t)wanted;
@@ -289,12 +330,13 @@ struct inv_workload *inventory_read_workload(const json_t *o, enum workload_kind
     w->paused = js_bool(o, false, "spec", "paused", NULL);
     w->on_delete = !strcmp(js_text(o, "spec", "updateStrategy", "type", NULL), "OnDelete");
     w->settled = settled(o, kind, wanted);
-    if (condition(o, "ReplicaFailure", "True", &c)) {
+    if (inventory_read_condition(o, "ReplicaFailure", "True", &c)) {
         w->failed_create = true;
         w->failed_create_text = text_of(js_str(c, "message", NULL));
+        w->create_trouble = inventory_create_trouble(js_text(c, "message", NULL));
     }
     c = NULL;
-    if (condition(o, "Progressing", "False", &c)) {
+    if (inventory_read_condition(o, "Progressing", "False", &c)) {
         w->overdue = !strcmp(js_text(c, "reason", NULL), "ProgressDeadlineExceeded");
     }
     return w;

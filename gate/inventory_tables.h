@@ -25,7 +25,7 @@ enum inventory_resource {
 
 struct inventory_labels; /* labels that several pods share */
 struct inventory_bucket; /* the pods of one namespace */
-struct inventory_link;   /* ReplicaSet or Job -> who owns it */
+struct inventory_link;   /* ReplicaSet, Job or managed Deployment -> who owns it */
 struct inventory_mesh;   /* Services, EndpointSlices, nodes and versions that revisions are made from */
 
 struct inventory_tables {
@@ -53,9 +53,21 @@ struct inv_namespace *inventory_read_namespace(const json_t *o);
 struct inv_pod *inventory_read_pod(const json_t *o);
 struct inv_workload *inventory_read_workload(const json_t *o, enum workload_kind kind);
 struct inv_upgrade *inventory_read_upgrade(const json_t *o);
-/* ownerReferences with controller: true; NULL none. */
+/* The named one of ownerReferences with controller: true; NULL none. */
 const json_t *inventory_read_controller(const json_t *o);
+/* Its kind, with its group where Kubernetes, Argo or the Gateway API mean another one by that name. New. */
+char *inventory_read_owner_kind(const json_t *reference);
+/* Condition of that type and status; out may be NULL. */
+bool inventory_read_condition(const json_t *o, const char *type, const char *status, const json_t **out);
 const char *inventory_kind_name(enum workload_kind k);
+
+/* --- inventory_trouble.c: what keeps a pod from starting --- */
+/* proxy: its container istio-proxy, NULL none. */
+enum pod_type inventory_pod_type(const json_t *pod, const json_t *proxy);
+/* Fill trouble, trouble_text and proxy_ready. */
+void inventory_read_trouble(struct inv_pod *p, const json_t *o);
+/* Class of the message of a ReplicaFailure condition. */
+enum create_trouble inventory_create_trouble(const char *text);
 
 /* Fields of a struct by kind, so that comparing, moving and freeing are written once. */
 struct inventory_fields {
@@ -79,6 +91,9 @@ bool inventory_link_drop(struct inventory_tables *t, enum workload_kind kind, co
 /* Add or replace; takes w. */
 bool inventory_workload_put(struct inventory_tables *t, struct inv_workload *w);
 bool inventory_workload_drop(struct inventory_tables *t, enum workload_kind kind, const char *namespace_, const char *name);
+/* A Deployment, which may be a Gateway's. */
+bool inventory_deployment_put(struct inventory_tables *t, const json_t *o);
+bool inventory_deployment_drop(struct inventory_tables *t, const char *namespace_, const char *name);
 /* A pod names an owner that is not watched, or no longer does. */
 void inventory_owner_ref(struct inventory_tables *t, const struct inv_pod *p);
 void inventory_owner_unref(struct inventory_tables *t, const struct inv_pod *p);

@@ -84,6 +84,8 @@ void join_workloads(struct round *r);
 void join_proxies(struct round *r);
 /* join_wish.c: what the API server says of a pod; false: it has nothing to do with the mesh. */
 bool join_wish(struct round *r, struct proxy_row *p, const struct inv_pod *pod, struct pod_memory *m);
+/* join_wish.c: a ztunnel belongs where it says, or else where it is. After the witnesses have been asked. */
+void join_wish_ztunnel(struct proxy_row *p);
 void join_wish_forget(struct pod_memory *m);
 /* join_wish.c: is its sidecar of another version than the revision that lists it? a: NULL nobody. */
 bool join_old_build(const struct round *r, const struct proxy_row *p, const struct attach_fact *a);

@@ -172,6 +172,21 @@ void join_namespaces(struct round *r) {
     }
 }
 
+static enum reason create_reason(enum create_trouble t) {
+    switch (t) {
+    case CREATE_QUOTA:
+        return REASON_QUOTA_EXCEEDED;
+    case CREATE_INJECTOR:
+        return REASON_INJECTOR_AWAY;
+    case CREATE_DENIED:
+        return REASON_ADMISSION_DENIED;
+    case CREATE_OK:
+    case CREATE_OTHER:
+        break;
+    }
+    return REASON_NONE;
+}
+
 void join_workloads(struct round *r) {
     struct join *j = r->j;
     char mark[UPGRADE_MARK_MAX];
@@ -193,6 +208,7 @@ void join_workloads(struct round *r) {
             .on_delete = w->on_delete,
             .settled = w->settled,
             .failed_create = w->failed_create,
+            .create = create_reason(w->create_trouble),
             .overdue = w->overdue,
         };
         j->names.workloads[i] = w;

@@ -231,6 +231,9 @@ static void join_pod(struct round *r, const struct inv_pod *pod, uint32_t ns) {
     p->workload = workload_of(r, pod, ns);
     take_control_plane(r, p, pod, m);
     take_node(r, p, pod, m);
+    if (pod->type == POD_ZTUNNEL) {
+        join_wish_ztunnel(p);
+    }
     p->old_build = join_old_build(r, p, j->names.attached[i]);
     p->note = join_note(r, p, pod);
     p->moved_at_ms = m->moved_at_ms;

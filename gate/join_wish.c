@@ -66,12 +66,52 @@ static const char *named(const struct round *r, const struct proxy_row *p, const
     return of_namespace ? of_namespace : js_str(pod->labels, "istio.io/rev", NULL);
 }
 
+static enum reason trouble_reason(enum pod_trouble t) {
+    switch (t) {
+    case TROUBLE_IMAGE:
+        return REASON_IMAGE_PULL;
+    case TROUBLE_CRASH:
+        return REASON_CRASH_LOOP;
+    case TROUBLE_CONFIG:
+        return REASON_CONFIG_MISSING;
+    case TROUBLE_UNSCHEDULABLE:
+        return REASON_UNSCHEDULABLE;
+    case TROUBLE_NONE:
+        break;
+    }
+    return REASON_NONE;
+}
+
+/* istiod deploys waypoints and Gateway API gateways itself, without a webhook; it says on the pod whose they are. */
+static void without_webhook(struct proxy_row *p, const struct inv_pod *pod) {
+    if (pod->type != POD_SIDECAR && p->expected == REV_NONE && p->injected != REV_NONE && !p->asks) {
+        p->expected = p->injected;
+    }
+}
+
+void join_wish_ztunnel(struct proxy_row *p) {
+    uint32_t home = p->injected != REV_NONE && p->injected != REV_UNKNOWN ? p->injected
+                    : p->attached < REV_FOREIGN                           ? p->attached
+                    : p->dials < REV_FOREIGN                              ? p->dials
+                                                                          : REV_UNKNOWN;
+    p->expected = p->injected = home;
+}
+
+static void take_ztunnel(const struct round *r, struct proxy_row *p, const struct inv_pod *pod) {
+    const char *revision = js_str(pod->annotations, "istio.io/rev", NULL);
+    p->no_envoy = true;
+    p->opted_out = false;
+    p->injected = revision && revision[0] ? join_revision(r->j, revision) : REV_UNKNOWN;
+    p->expected = p->injected;
+}
+
 bool join_wish(struct round *r, struct proxy_row *p, const struct inv_pod *pod, struct pod_memory *m) {
     const struct inv_namespace *ns = r->j->namespace_objects[p->ns];
     p->asks = asks_cached(m, ns->labels, pod->labels);
     p->expected = expected(r->j, pod);
     p->injected = injected(r->j, pod);
-    if (p->injected == REV_NONE && !p->asks && p->expected == REV_NONE) {
+    without_webhook(p, pod);
+    if (pod->type != POD_ZTUNNEL && p->injected == REV_NONE && !p->asks && p->expected == REV_NONE) {
         return false;
     }
     const char *name = p->expected == REV_NONE && p->asks ? named(r, p, pod) : NULL;
@@ -79,9 +119,13 @@ bool join_wish(struct round *r, struct proxy_row *p, const struct inv_pod *pod, 
     p->ready = pod->ready;
     p->deleting = pod->deleting;
     p->finished = pod->finished;
-    p->host_network = pod->host_network;
-    p->opted_out = !pod->injected && injector_opted_out(pod->namespace_, pod->labels, pod->annotations, pod->host_network);
+    p->host_network = pod->opt_out == OPT_OUT_HOST_NETWORK;
+    p->opted_out = !pod->injected && pod->opt_out != OPT_OUT_NONE;
+    p->trouble = trouble_reason(pod->trouble);
     p->expected_since_ms = pod->expected_since_ms;
+    if (pod->type == POD_ZTUNNEL) {
+        take_ztunnel(r, p, pod);
+    }
     return true;
 }
 

@@ -174,11 +174,14 @@ static const char *message_of(const struct publication *p, const struct finding 
     case ABOUT_NAMESPACE:
         return write_trouble(p, f);
     case ABOUT_WORKLOAD:
-        if (f->reason == REASON_FAILED_CREATE && n->workloads[f->object]) {
+        if (n->workloads[f->object] && n->workloads[f->object]->failed_create) {
             return n->workloads[f->object]->failed_create_text;
         }
         return write_trouble(p, f);
     case ABOUT_PROXY:
+        if (f->reason == p->seen->proxies[f->object].trouble) {
+            return n->pods[f->object]->trouble_text;
+        }
         return n->attached[f->object] ? n->attached[f->object]->error : NULL;
     case ABOUT_WAVE:
     case ABOUT_REVISION:

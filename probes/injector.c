@@ -211,20 +211,29 @@ enum injector_result injectors_for(const struct injectors *x, const char *namesp
     return result;
 }
 
-bool injector_opted_out(const char *namespace_, const json_t *pod_labels, const json_t *pod_annotations,
-                        bool host_network) {
+enum opt_out injector_opt_out(const char *namespace_, const json_t *pod_labels, const json_t *pod_annotations,
+                              bool host_network) {
     static const char *const system[] = {"kube-system", "kube-public", "kube-node-lease", "local-path-storage"};
+    if (host_network) {
+        return OPT_OUT_HOST_NETWORK;
+    }
     for (size_t i = 0; i < sizeof(system) / sizeof(system[0]); i++) {
         if (strcmp(namespace_, system[i]) == 0) {
-            return true;
+            return OPT_OUT_SYSTEM_NAMESPACE;
         }
     }
-    const json_t *inject = json_object_get(pod_labels, "sidecar.istio.io/inject");
-    if (inject == NULL) {
-        inject = json_object_get(pod_annotations, "sidecar.istio.io/inject");
+    const json_t *label = json_object_get(pod_labels, "sidecar.istio.io/inject");
+    const json_t *annotation = json_object_get(pod_annotations, "sidecar.istio.io/inject");
+    const char *value = json_string_value(label != NULL ? label : annotation);
+    if (value == NULL || strcmp(value, "false") != 0) {
+        return OPT_OUT_NONE;
     }
-    const char *value = json_string_value(inject);
-    return host_network || (value != NULL && strcmp(value, "false") == 0);
+    return label != NULL ? OPT_OUT_LABEL : OPT_OUT_ANNOTATION;
+}
+
+bool injector_opted_out(const char *namespace_, const json_t *pod_labels, const json_t *pod_annotations,
+                        bool host_network) {
+    return injector_opt_out(namespace_, pod_labels, pod_annotations, host_network) != OPT_OUT_NONE;
 }
 
 const char *injectors_resolve(const struct injectors *x, const char *revision_or_tag) {

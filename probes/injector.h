@@ -24,6 +24,17 @@ enum injector_result {
     INJECTOR_SEVERAL, /* webhooks of different control planes match: double injection */
 };
 
+/* Why istiod's injector leaves a pod alone that the API server has shown it (pkg/kube/inject/inject.go injectRequired). */
+enum opt_out {
+    OPT_OUT_NONE,
+    OPT_OUT_HOST_NETWORK,
+    OPT_OUT_SYSTEM_NAMESPACE,
+    OPT_OUT_LABEL,
+    OPT_OUT_ANNOTATION,
+    OPT_OUT_NEVER_SELECTOR, /* neverInjectSelector of the injector's ConfigMap */
+    OPT_OUT_POLICY_DISABLED,
+};
+
 struct injectors *injectors_new(void);
 void injectors_free(struct injectors *x);
 /* Add or replace a configuration. false: it is none of Istio's (then it is forgotten if it was known). */
@@ -38,6 +49,8 @@ void injectors_remove(struct injectors *x, const char *name);
  */
 enum injector_result injectors_for(const struct injectors *x, const char *namespace_, const json_t *namespace_labels,
                                    const json_t *pod_labels, const char **revision);
+enum opt_out injector_opt_out(const char *namespace_, const json_t *pod_labels, const json_t *pod_annotations,
+                              bool host_network);
 /* Opt-outs inside istiod's injector: hostNetwork, system namespaces, label or annotation sidecar.istio.io/inject=false. */
 bool injector_opted_out(const char *namespace_, const json_t *pod_labels, const json_t *pod_annotations, bool host_network);
 /* Revision that would inject into a namespace labelled istio.io/rev=NAME (revision or tag); NULL: nobody, or not one. */

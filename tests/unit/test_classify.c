@@ -81,6 +81,8 @@ static void restart_rows(void) {
     ROW("bare pod", RESTART_PENDING, BARE_POD, PENDING, p->workload = IDX_NONE);
     ROW("bare pod by kind", RESTART_PENDING, BARE_POD, PENDING, w->kind = KIND_BARE_POD);
     ROW("job", RESTART_PENDING, JOB, PENDING, w->kind = KIND_JOB);
+    ROW("cronjob", RESTART_PENDING, JOB, PENDING, w->kind = KIND_CRONJOB);
+    ROW("gateway", RESTART_PENDING, GATEWAY, PENDING, w->kind = KIND_GATEWAY);
     ROW("replicaset", RESTART_PENDING, REPLICASET, PENDING, w->kind = KIND_REPLICASET);
     ROW("rollout", RESTART_PENDING, ROLLOUT, PENDING, w->kind = KIND_ROLLOUT);
     ROW("owner of an unknown kind", RESTART_PENDING, OTHER_OWNER, PENDING, w->kind = KIND_UNKNOWN);

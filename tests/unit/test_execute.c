@@ -282,8 +282,8 @@ static void never_twice(void **state) {
 
 static void what_cannot_be_restarted(void **state) {
     struct fix *f = *state;
-    static const enum workload_kind kinds[] = {KIND_UNKNOWN, KIND_REPLICASET, KIND_JOB,
-                                               KIND_ROLLOUT, KIND_BARE_POD,   KIND_OTHER};
+    static const enum workload_kind kinds[] = {KIND_UNKNOWN, KIND_REPLICASET, KIND_JOB,      KIND_CRONJOB,
+                                               KIND_ROLLOUT, KIND_GATEWAY,    KIND_BARE_POD, KIND_OTHER};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct inv_workload w = workload(kinds[i], "X/shop/web", "10");
         execute_restart(f->x, &w, &f->u);

@@ -51,7 +51,7 @@ static void jobs(void **state) {
     assert_owner(f, "n1", KIND_UNKNOWN, "nightly-1", NULL);
     inventory_fix_put(f, INVENTORY_JOBS, OWNED("nightly-1", "shop", "j1", "CronJob", "nightly"));
     inventory_fix_put(f, INVENTORY_JOBS, OWNED("nightly-2", "shop", "j2", "CronJob", "nightly"));
-    assert_owner(f, "n1", KIND_JOB, "nightly", "CronJob/shop/nightly");
+    assert_owner(f, "n1", KIND_CRONJOB, "nightly", "CronJob/shop/nightly");
     inventory_drop(&f->t, INVENTORY_JOBS, "shop", "nightly-2", "j2");
     assert_non_null(inventory_fix_workload(f, "CronJob/shop/nightly"));
     inventory_drop(&f->t, INVENTORY_JOBS, "shop", "nightly-1", "j1");
