@@ -7,6 +7,7 @@
 
 #include "../lib/base/mem.h"
 #include "../lib/base/text.h"
+#include "push_version.h"
 
 #define CREATED_SLACK_MS 1000 /* creationTimestamp is cut to seconds */
 #define SAME_ADDRESS_SLACK_MS 60000
@@ -130,37 +131,11 @@ static bool said(const char *a, const char *b) {
     return a && b && a[0] && b[0];
 }
 
-static bool push_time(const char *version, int64_t *at_ms, int64_t *counter) {
-    char time[48];
-    const char *slash = strchr(version, '/');
-    if (!slash || (size_t)(slash - version) >= sizeof time) {
-        return false;
-    }
-    memcpy(time, version, (size_t)(slash - version));
-    time[slash - version] = '\0';
-    return text_rfc3339(time, at_ms) && text_int(slash + 1, 0, INT64_MAX, counter);
-}
-
-/*
- * Order of two push versions "RFC 3339 time/counter" (istiod-facts 5): 0 equal, 1 the first is later, -1 it is earlier or
- * the two cannot be compared. Both are texts that others chose.
- */
-static int push_order(const char *a, const char *b) {
-    int64_t at_a, at_b, n_a, n_b;
-    if (strcmp(a, b) == 0) {
-        return 0;
-    }
-    if (!push_time(a, &at_a, &n_a) || !push_time(b, &at_b, &n_b)) {
-        return -1;
-    }
-    return at_a > at_b || (at_a == at_b && n_a > n_b) ? 1 : -1;
-}
-
 static enum version_match compare_versions(const struct local_fact *l, const struct attach_fact *a) {
     if (!a || !l->stats_ok || !said(l->cds_version, a->cds_acked) || !said(l->lds_version, a->lds_acked)) {
         return VERSION_UNKNOWN;
     }
-    int cds = push_order(l->cds_version, a->cds_acked), lds = push_order(l->lds_version, a->lds_acked);
+    int cds = push_version_order(l->cds_version, a->cds_acked), lds = push_version_order(l->lds_version, a->lds_acked);
     if (cds < 0 || lds < 0) {
         return VERSION_DIFFERS;
     }

@@ -167,7 +167,7 @@ static void scan_node(struct gate_mesh *f, const char *node) {
         locals[n].dials = dials[n];
         locals[n].stats_ok = locals[n].ready = true;
         locals[n].xds_connections = 1;
-        locals[n].cds_version = locals[n].lds_version = text(f->accepted);
+        locals[n].cds_version = locals[n].lds_version = text(is(f->behind, p) ? f->older : f->accepted);
         list[n] = &locals[n];
         scan.n_changed++;
     }

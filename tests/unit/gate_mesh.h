@@ -24,7 +24,8 @@ struct gate_mesh {
     /* what the next report says; by pod name, NULL: nobody */
     const char *unlisted, *unseen, *rejecting;
     const char *version;         /* that istiods say is acknowledged */
-    const char *accepted;        /* that Envoys say they have */
+    const char *accepted;        /* that Envoys say they have ... */
+    const char *behind, *older;  /* ... but this pod's says this */
     int64_t connected_before_ms; /* streams began so long before now */
     uint64_t questions;
 };
