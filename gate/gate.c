@@ -196,6 +196,7 @@ struct gate *gate_new(const struct gate_opts *opts, struct kube *kube, struct sc
     upgrade_none(&g->nobody, idle_evidence_ms(g));
     g->evidence = evidence_new();
     g->join = join_new();
+    g->lag = lag_new();
     g->execute = execute_new(kube, "meshgate", opts->seed + 1);
     execute_on_retry(g->execute, on_changed, g);
     g->inventory = inventory_watch_new(kube, g->opts.istio_namespace, on_changed, g, opts->seed + 2);
@@ -221,6 +222,7 @@ void gate_free(struct gate *g) {
     timer_cancel(g->sched, &g->timer); /* what ended has told of changes */
     gate_untrack(g, true);
     join_free(g->join);
+    lag_free(g->lag);
     evidence_free(g->evidence);
     upgrade_done(&g->upgrade);
     upgrade_done(&g->nobody);

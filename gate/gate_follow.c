@@ -170,8 +170,15 @@ json_t *gate_view_coverage(struct gate *g) {
     return coverage(g->join, u, g->opts.cluster, sched_now(g->sched));
 }
 
+static void on_lag(void *ctx, const char *replica) {
+    struct gate *g = ctx;
+    sessions_audit(g->sessions, replica);
+}
+
+/* While an upgrade is at work its proxies are read each period anyway. */
 void gate_watch(struct gate *g) {
     gate_look(g);
+    lag_look(g->lag, g->join, sched_now(g->sched), on_lag, g);
     publish_metrics_mesh(g->metrics, join_snapshot(g->join));
 }
 

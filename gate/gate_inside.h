@@ -4,6 +4,7 @@
 #include "execute.h"
 #include "gate.h"
 #include "join.h"
+#include "lag.h"
 #include "publish.h"
 #include "session.h"
 #include "uthash.h"
@@ -40,6 +41,7 @@ struct gate {
     struct sessions *sessions;
     struct execute *execute;
     struct join *join;
+    struct lag *lag;
     struct tracked *tracked;
     struct timer timer;
     bool dirty;

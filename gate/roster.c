@@ -16,6 +16,7 @@ struct shunned {
 struct post {
     char *replica, *reader, *standby;
     int64_t since_ms, heard_ms;
+    uint32_t audits;                     /* whole answers asked for besides the regular ones */
     struct shunned shunned[MAX_SHUNNED]; /* latest first */
     UT_hash_handle hh;
 };
@@ -143,6 +144,13 @@ void roster_pardon(struct roster *r, int64_t now_ms) {
     }
 }
 
+void roster_audit(struct roster *r, const char *replica) {
+    struct post *p = post_get(r, replica);
+    if (p != NULL) {
+        p->audits++;
+    }
+}
+
 const char *roster_reader(const struct roster *r, const char *replica) {
     const struct post *p = post_get(r, replica);
     return p != NULL ? p->reader : NULL;
@@ -188,7 +196,8 @@ static int by_text(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static wire_replica *pack_replica(const struct inventory *inv, const struct inv_replica *x, bool read) {
+static wire_replica *pack_replica(const struct inventory *inv, const struct inv_replica *x, const struct post *p,
+                                  bool read) {
     const struct inv_revision *v = revision_of(inv, x->revision);
     wire_replica *out = mem_alloc(sizeof *out);
     meshgate__v1__assignment__replica__init(out);
@@ -200,6 +209,7 @@ static wire_replica *pack_replica(const struct inventory *inv, const struct inv_
     out->read = read;
     out->xds_port = x->xds_port;
     out->http_port = x->http_port;
+    out->audit = p->audits;
     return out;
 }
 
@@ -210,7 +220,7 @@ static void pack_replicas(const struct roster *r, const struct inventory *inv, c
         const struct post *p = post_get(r, x->uid);
         bool reads = p != NULL && same(p->reader, node);
         if (reads || (p != NULL && same(p->standby, node))) {
-            a->replicas[a->n_replicas++] = pack_replica(inv, x, reads);
+            a->replicas[a->n_replicas++] = pack_replica(inv, x, p, reads);
         }
     }
     qsort(a->replicas, a->n_replicas, sizeof *a->replicas, by_id);

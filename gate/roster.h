@@ -28,6 +28,8 @@ int64_t roster_update(struct roster *r, const struct inventory *inv, struct assi
 void roster_heard(struct roster *r, const char *replica, int64_t now_ms);
 /* The period has changed: every reader's time without a word begins now. */
 void roster_pardon(struct roster *r, int64_t now_ms);
+/* The whole syncz of a replica is due: its reader is told with the next Assignment. */
+void roster_audit(struct roster *r, const char *replica);
 /* NULL: nobody. */
 const char *roster_reader(const struct roster *r, const char *replica);
 /* Does this node read a replica, or stand by for one? */

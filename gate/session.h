@@ -28,6 +28,8 @@ void session_message(struct session *x, const struct piece *pieces, size_t n);
 void session_closed(struct session *x);
 /* Recompute who reads what and tell those for whom it changed. focus: namespaces that move or soak (borrowed). */
 void sessions_assign(struct sessions *s, const char *const *focus, size_t n_focus, bool idle);
+/* Have the whole syncz of a replica read soon. */
+void sessions_audit(struct sessions *s, const char *replica);
 /* Node of the live reader of a replica, or NULL. */
 const char *sessions_reader(const struct sessions *s, const char *replica);
 size_t sessions_count(const struct sessions *s);

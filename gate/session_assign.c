@@ -146,6 +146,11 @@ void sessions_assign(struct sessions *s, const char *const *focus, size_t n_focu
     }
 }
 
+void sessions_audit(struct sessions *s, const char *replica) {
+    roster_audit(s->roster, replica);
+    session_assign_soon(s);
+}
+
 void session_assign_done(struct sessions *s) {
     timer_cancel(s->sched, &s->assign);
     free_focus(s->focus, s->n_focus);
