@@ -74,6 +74,7 @@ void join_room_proxy(struct join *j) {
         j->names.pods = mem_grow(j->names.pods, j->cap_proxies * sizeof *j->names.pods);
         j->names.attached = mem_grow(j->names.attached, j->cap_proxies * sizeof *j->names.attached);
         j->names.local = mem_grow(j->names.local, j->cap_proxies * sizeof *j->names.local);
+        j->memories = mem_grow(j->memories, j->cap_proxies * sizeof *j->memories);
     }
 }
 
@@ -151,11 +152,7 @@ static void forget_before(struct join *j, uint64_t round) {
 void join_remember_states(struct join *j, int64_t now_ms) {
     for (uint32_t i = 0; i < j->seen.n_proxies; i++) {
         struct proxy_row *p = &j->seen.proxies[i];
-        struct pod_memory *m;
-        HASH_FIND_STR(j->pods, j->names.pods[i]->uid, m);
-        if (!m) {
-            continue;
-        }
+        struct pod_memory *m = j->memories[i];
         if (m->state_since_ms == 0 || m->state != p->state) {
             m->state = p->state;
             m->state_since_ms = now_ms;
@@ -197,6 +194,7 @@ void join_free(struct join *j) {
     free(j->names.pods);
     free(j->names.attached);
     free(j->names.local);
+    free(j->memories);
     free(j->workload_keys);
     free(j->namespace_objects);
     free(j->by_node.slots);

@@ -46,6 +46,7 @@ struct join {
     uint32_t cap_revisions, cap_replicas, cap_nodes, cap_namespaces, cap_workloads, cap_proxies;
     struct index by_node, by_namespace, by_workload;
     struct pod_memory *pods;
+    struct pod_memory **memories; /* by the index of the proxy */
     struct replica_memory *replica_memories;
     struct buf trouble;
     uint64_t round;

@@ -201,6 +201,7 @@ static void join_pod(struct round *r, const struct inv_pod *pod, uint32_t ns) {
         return;
     }
     j->seen.n_proxies++;
+    j->memories[i] = m;
     j->names.pods[i] = pod;
     p->created_ms = monotonic(r, pod->created_wall_ms);
     p->workload = workload_of(r, pod, ns);
