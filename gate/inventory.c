@@ -6,6 +6,7 @@
  */
 #include "inventory.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -75,10 +76,13 @@ static struct inv_namespace *find_namespace(const struct inventory_tables *t, co
     return n;
 }
 
-static bool expect(struct inventory_tables *t, struct inv_pod *p, enum injector_result kind, const char *revision) {
+static bool expect(struct inventory_tables *t, struct inv_pod *p, enum injector_result kind, const char *revision,
+                   enum opt_out opt_out) {
     bool same_name = p->expected ? revision && !strcmp(p->expected, revision) : !revision;
+    bool opted = p->opt_out != opt_out;
+    p->opt_out = opt_out;
     if (same_name && p->expected_kind == kind) {
-        return false;
+        return opted;
     }
     p->expected_kind = kind;
     mem_set(&p->expected, revision);
@@ -86,26 +90,40 @@ static bool expect(struct inventory_tables *t, struct inv_pod *p, enum injector_
     return true;
 }
 
-static bool evaluate(struct inventory_tables *t, const struct inv_namespace *n, struct inv_pod *p) {
-    const char *revision = NULL;
-    enum injector_result kind = INJECTOR_UNKNOWN;
-    if (n) {
-        kind = injectors_for(t->inv.injectors, n->name, n->labels, p->labels, &revision);
+static void ask(const struct inventory_tables *t, const struct inv_namespace *n, const struct inv_pod *p,
+                struct injector_verdict *out) {
+    const struct injector_subject subject = {p->namespace_, n ? n->labels : NULL, p->labels, p->annotations,
+                                             p->host_network};
+    injectors_ask(t->inv.injectors, &subject, out);
+    if (!n) {
+        *out = (struct injector_verdict){.opt_out = out->opt_out};
+        snprintf(out->why, sizeof out->why, "the namespace is not known");
     }
-    enum opt_out was = p->opt_out;
-    p->opt_out = injector_opt_out(p->namespace_, p->labels, p->annotations, p->host_network);
-    return expect(t, p, kind, kind == INJECTOR_ONE ? revision : NULL) || was != p->opt_out;
 }
 
-/* Neighbours mostly come from one template: their labels are the same object, and so is the answer. */
+static bool evaluate(struct inventory_tables *t, const struct inv_namespace *n, struct inv_pod *p) {
+    struct injector_verdict v;
+    ask(t, n, p, &v);
+    return expect(t, p, v.result, v.revision, v.opt_out);
+}
+
+void inventory_intent_of(const struct inventory_tables *t, const struct inv_pod *p, struct injector_verdict *out) {
+    ask(t, find_namespace(t, p->namespace_), p, out);
+}
+
+static bool twins(const struct inv_pod *a, const struct inv_pod *b) {
+    return a && a->labels == b->labels && a->annotations == b->annotations && a->host_network == b->host_network;
+}
+
+/* Neighbours mostly come from one template: what is asked about is the same, and so is the answer. */
 static bool evaluate_bucket(struct inventory_tables *t, const struct inventory_bucket *b) {
     const struct inv_namespace *n = b ? find_namespace(t, b->name) : NULL;
     const struct inv_pod *last = NULL;
     struct inv_pod *p;
     bool changed = false;
     DL_FOREACH(b ? b->pods : NULL, p) {
-        if (last && last->labels == p->labels) {
-            changed |= expect(t, p, last->expected_kind, last->expected);
+        if (twins(last, p)) {
+            changed |= expect(t, p, last->expected_kind, last->expected, last->opt_out);
         } else {
             changed |= evaluate(t, n, p);
         }
@@ -120,6 +138,14 @@ static bool evaluate_all(struct inventory_tables *t) {
         changed |= evaluate_bucket(t, b);
     }
     return changed;
+}
+
+static bool mesh_rebuild(struct inventory_tables *t) {
+    bool words = false, changed = inventory_mesh_rebuild(t, &words);
+    if (words) {
+        evaluate_all(t);
+    }
+    return changed || words;
 }
 
 /* --- namespaces --- */
@@ -196,9 +222,9 @@ static void pod_add(struct inventory_tables *t, struct inv_pod *p) {
 static bool pod_put(struct inventory_tables *t, const json_t *o) {
     struct inv_pod *p = inventory_read_pod(o), *old;
     p->labels = labels_share(t, p->labels);
+    p->annotations = labels_share(t, p->annotations);
     HASH_FIND_STR(t->inv.pods, p->uid, old);
-    bool mesh =
-        !strcmp(p->namespace_, t->istio_namespace) && inventory_mesh_put(t, INVENTORY_PODS, o) && inventory_mesh_rebuild(t);
+    bool mesh = !strcmp(p->namespace_, t->istio_namespace) && inventory_mesh_put(t, INVENTORY_PODS, o) && mesh_rebuild(t);
     if (old && strcmp(old->namespace_, p->namespace_) != 0) {
         pod_free(t, old); /* no API server says so of one UID; our lists by namespace must survive it */
         old = NULL;
@@ -228,7 +254,7 @@ static bool pod_drop(struct inventory_tables *t, const char *uid) {
         return false;
     }
     if (!strcmp(p->namespace_, t->istio_namespace) && inventory_mesh_drop(t, INVENTORY_PODS, p->name, uid)) {
-        inventory_mesh_rebuild(t);
+        mesh_rebuild(t);
     }
     pod_free(t, p);
     return true;
@@ -307,13 +333,15 @@ static bool put(struct inventory_tables *t, enum inventory_resource r, const jso
         return namespace_put(t, o);
     case INVENTORY_WEBHOOKS: {
         bool istio = injectors_put(t->inv.injectors, o);
-        bool mesh = inventory_mesh_rebuild(t);
+        bool mesh = mesh_rebuild(t);
         return evaluate_all(t) || istio || mesh;
     }
+    case INVENTORY_POLICIES:
+        return inventory_policy_put(t, o) && evaluate_all(t);
     case INVENTORY_SERVICES:
     case INVENTORY_SLICES:
     case INVENTORY_NODES:
-        return inventory_mesh_put(t, r, o) && (inventory_mesh_rebuild(t) || r == INVENTORY_NODES);
+        return inventory_mesh_put(t, r, o) && (mesh_rebuild(t) || r == INVENTORY_NODES);
     case INVENTORY_REPLICASETS:
     case INVENTORY_JOBS:
         return inventory_link_put(t, kind_of[r], o);
@@ -338,13 +366,15 @@ static bool drop(struct inventory_tables *t, enum inventory_resource r, const ch
         return namespace_drop(t, name);
     case INVENTORY_WEBHOOKS:
         injectors_remove(t->inv.injectors, name);
-        inventory_mesh_rebuild(t);
+        mesh_rebuild(t);
         evaluate_all(t);
         return true;
+    case INVENTORY_POLICIES:
+        return injectors_remove_policy(t->inv.injectors, name) && evaluate_all(t);
     case INVENTORY_SERVICES:
     case INVENTORY_SLICES:
     case INVENTORY_NODES:
-        return inventory_mesh_drop(t, r, name, uid) && (inventory_mesh_rebuild(t) || r == INVENTORY_NODES);
+        return inventory_mesh_drop(t, r, name, uid) && (mesh_rebuild(t) || r == INVENTORY_NODES);
     case INVENTORY_REPLICASETS:
     case INVENTORY_JOBS:
         return inventory_link_drop(t, kind_of[r], ns, name);

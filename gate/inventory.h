@@ -39,7 +39,7 @@ enum create_trouble {
 struct inv_pod {
     char *uid, *namespace_, *name, *node, *ip;
     json_t *labels;                /* shared by pods with equal ones */
-    json_t *annotations;           /* only Istio's and ours, without sidecar.istio.io/status; NULL none */
+    json_t *annotations;           /* only Istio's and ours, without sidecar.istio.io/status, shared likewise; NULL none */
     char *injected;                /* revision from annotations; NULL: no sidecar, "": a sidecar that does not say whose */
     char *owner_kind, *owner_name; /* controller; "KIND.GROUP" where KIND is another group's than Kubernetes'; NULL bare */
     char *proxy_image;             /* of container istio-proxy, NULL none */
@@ -49,7 +49,7 @@ struct inv_pod {
     enum pod_type type;
     enum pod_trouble trouble;
     int64_t created_wall_ms;
-    char *expected;                     /* cached: result of injectors_for(); kept by inventory */
+    char *expected;                     /* cached: result of injectors_ask(); kept by inventory */
     enum injector_result expected_kind; /* INJECTOR_UNKNOWN as long as the namespace is not known */
     enum opt_out opt_out;               /* why istiod's injector would leave it alone all the same */
     int64_t expected_since_ms;          /* monotonic time at which `expected` last changed (or the pod was first seen) */
@@ -127,6 +127,10 @@ bool inventory_loaded(const struct inventory_watch *w);
  * known (KIND_UNKNOWN, the name in ownerReferences). */
 const struct inv_workload *inventory_owner(const struct inventory_watch *w, const struct inv_pod *p,
                                            enum workload_kind *kind, const char **name);
+/* What `expected` and `opt_out` of a pod rest on: webhook, configuration, what is not known. Borrowed until the next
+ * change.
+ */
+void inventory_intent(const struct inventory_watch *w, const struct inv_pod *p, struct injector_verdict *out);
 /* Zone of a node, NULL unknown. */
 const char *inventory_zone(const struct inventory_watch *w, const char *node);
 const struct inv_replica *inventory_replica_by_ip(const struct inventory *inv, const char *ip);

@@ -312,12 +312,40 @@ void inventory_mesh_clear(struct inventory *inv) {
     }
 }
 
-bool inventory_mesh_rebuild(struct inventory_tables *t) {
+/* How the injector of a revision reads labels; its processes must agree. */
+static enum injector_words words_of(const struct inventory *inv, const char *revision) {
+    enum injector_words all = WORDS_UNKNOWN;
+    for (const struct inv_replica *r = inv->replicas; r; r = r->hh.next) {
+        enum injector_words one = injector_words_of(r->version);
+        if (strcmp(r->revision, revision) != 0) {
+            continue;
+        }
+        if (one == WORDS_UNKNOWN || (all != WORDS_UNKNOWN && all != one)) {
+            return WORDS_UNKNOWN;
+        }
+        all = one;
+    }
+    return all;
+}
+
+static bool set_words(struct inventory_tables *t, const struct inventory *fresh) {
+    bool changed = false;
+    for (const struct inv_revision *r = t->inv.revisions; r; r = r->hh.next) {
+        changed |= injectors_set_words(t->inv.injectors, r->name, words_of(fresh, r->name));
+    }
+    for (const struct inv_revision *r = fresh->revisions; r; r = r->hh.next) {
+        changed |= injectors_set_words(t->inv.injectors, r->name, words_of(fresh, r->name));
+    }
+    return changed;
+}
+
+bool inventory_mesh_rebuild(struct inventory_tables *t, bool *words) {
     struct inventory fresh = {0};
     make(t, &fresh);
     char *was = mesh_text(&t->inv), *is = mesh_text(&fresh);
     bool changed = strcmp(was, is) != 0;
     if (changed) {
+        *words = set_words(t, &fresh);
         inventory_mesh_clear(&t->inv);
         t->inv.revisions = fresh.revisions;
         t->inv.replicas = fresh.replicas;

@@ -10,6 +10,7 @@
 enum inventory_resource {
     INVENTORY_NAMESPACES,
     INVENTORY_WEBHOOKS,
+    INVENTORY_POLICIES, /* ConfigMaps of the injectors */
     INVENTORY_SERVICES,
     INVENTORY_SLICES,
     INVENTORY_NODES,
@@ -45,6 +46,8 @@ void inventory_done(struct inventory_tables *t);
 bool inventory_put(struct inventory_tables *t, enum inventory_resource r, const json_t *object);
 bool inventory_drop(struct inventory_tables *t, enum inventory_resource r, const char *namespace_, const char *name,
                     const char *uid);
+/* inventory_intent(). */
+void inventory_intent_of(const struct inventory_tables *t, const struct inv_pod *p, struct injector_verdict *out);
 const struct inv_workload *inventory_owner_of(const struct inventory_tables *t, const struct inv_pod *p,
                                               enum workload_kind *kind, const char **name);
 
@@ -84,6 +87,11 @@ bool inventory_fields_differ(const struct inventory_fields *f, const void *a, co
 void inventory_fields_move(const struct inventory_fields *f, void *to, void *from);
 void inventory_fields_free(const struct inventory_fields *f, void *x);
 
+/* --- inventory_policy.c: ConfigMaps istio-sidecar-injector[-REV] --- */
+/* True when what an injector leaves alone may have changed. One that cannot be read changes nothing: istiod, too, stays
+ * with the last one that it could. */
+bool inventory_policy_put(struct inventory_tables *t, const json_t *o);
+
 /* --- inventory_owners.c: who owns whom --- */
 /* A ReplicaSet or Job. */
 bool inventory_link_put(struct inventory_tables *t, enum workload_kind kind, const json_t *o);
@@ -107,7 +115,7 @@ bool inventory_mesh_put(struct inventory_tables *t, enum inventory_resource r, c
 bool inventory_mesh_drop(struct inventory_tables *t, enum inventory_resource r, const char *name, const char *uid);
 /* Revision of a tag's Service, NULL none. */
 const char *inventory_mesh_tag(const struct inventory *inv, const char *tag);
-/* Make revisions and replicas anew; true when they changed. */
-bool inventory_mesh_rebuild(struct inventory_tables *t);
+/* Make revisions and replicas anew; true when they changed. *words: and with them how an injector reads labels. */
+bool inventory_mesh_rebuild(struct inventory_tables *t, bool *words);
 void inventory_mesh_clear(struct inventory *inv);
 const char *inventory_mesh_zone(const struct inventory_tables *t, const char *node);

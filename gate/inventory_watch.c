@@ -26,21 +26,23 @@ struct inventory_watch {
 static const struct {
     const char *name, *path; /* %s: namespace of Istio */
     bool metadata_only;
+    const char *query;
     const char *hint; /* when the API server does not know the resource */
 } resources[INVENTORY_RESOURCES] = {
-    [INVENTORY_NAMESPACES] = {"namespaces", "/api/v1/namespaces", false, NULL},
+    [INVENTORY_NAMESPACES] = {"namespaces", "/api/v1/namespaces", false, NULL, NULL},
     [INVENTORY_WEBHOOKS] = {"mutatingwebhookconfigurations",
-                            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations", false, NULL},
-    [INVENTORY_SERVICES] = {"services", "/api/v1/namespaces/%s/services", false, NULL},
-    [INVENTORY_SLICES] = {"endpointslices", "/apis/discovery.k8s.io/v1/namespaces/%s/endpointslices", false, NULL},
-    [INVENTORY_NODES] = {"nodes", "/api/v1/nodes", true, NULL},
-    [INVENTORY_REPLICASETS] = {"replicasets", "/apis/apps/v1/replicasets", true, NULL},
-    [INVENTORY_JOBS] = {"jobs", "/apis/batch/v1/jobs", true, NULL},
-    [INVENTORY_DEPLOYMENTS] = {"deployments", "/apis/apps/v1/deployments", false, NULL},
-    [INVENTORY_STATEFULSETS] = {"statefulsets", "/apis/apps/v1/statefulsets", false, NULL},
-    [INVENTORY_DAEMONSETS] = {"daemonsets", "/apis/apps/v1/daemonsets", false, NULL},
-    [INVENTORY_PODS] = {"pods", "/api/v1/pods", false, NULL},
-    [INVENTORY_UPGRADES] = {"meshupgrades", "/apis/meshgate.io/v1alpha1/meshupgrades", false,
+                            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations", false, NULL, NULL},
+    [INVENTORY_POLICIES] = {"configmaps", "/api/v1/namespaces/%s/configmaps", false, "labelSelector=istio.io%2Frev", NULL},
+    [INVENTORY_SERVICES] = {"services", "/api/v1/namespaces/%s/services", false, NULL, NULL},
+    [INVENTORY_SLICES] = {"endpointslices", "/apis/discovery.k8s.io/v1/namespaces/%s/endpointslices", false, NULL, NULL},
+    [INVENTORY_NODES] = {"nodes", "/api/v1/nodes", true, NULL, NULL},
+    [INVENTORY_REPLICASETS] = {"replicasets", "/apis/apps/v1/replicasets", true, NULL, NULL},
+    [INVENTORY_JOBS] = {"jobs", "/apis/batch/v1/jobs", true, NULL, NULL},
+    [INVENTORY_DEPLOYMENTS] = {"deployments", "/apis/apps/v1/deployments", false, NULL, NULL},
+    [INVENTORY_STATEFULSETS] = {"statefulsets", "/apis/apps/v1/statefulsets", false, NULL, NULL},
+    [INVENTORY_DAEMONSETS] = {"daemonsets", "/apis/apps/v1/daemonsets", false, NULL, NULL},
+    [INVENTORY_PODS] = {"pods", "/api/v1/pods", false, NULL, NULL},
+    [INVENTORY_UPGRADES] = {"meshupgrades", "/apis/meshgate.io/v1alpha1/meshupgrades", false, NULL,
                             "the CustomResourceDefinition meshupgrades.meshgate.io is not installed: apply deploy/crd"},
 };
 
@@ -79,7 +81,8 @@ struct inventory_watch *inventory_watch_new(struct kube *k, const char *istio_na
         const char *hole = strstr(resources[i].path, "%s");
         char *path = hole ? mem_printf("%.*s%s%s", (int)(hole - resources[i].path), resources[i].path, escaped, hole + 2)
                           : mem_dup(resources[i].path);
-        struct reflector_opts opts = {.path = path, .metadata_only = resources[i].metadata_only};
+        struct reflector_opts opts = {
+            .path = path, .query = resources[i].query, .metadata_only = resources[i].metadata_only};
         w->sources[i] = (struct source){.watch = w, .resource = (enum inventory_resource)i};
         w->sources[i].reflector = reflector_new(k, &opts, &ops, &w->sources[i], seed + (uint64_t)i * 0x9e3779b97f4a7c15U);
         free(path);
@@ -133,6 +136,10 @@ bool inventory_loaded(const struct inventory_watch *w) {
 const struct inv_workload *inventory_owner(const struct inventory_watch *w, const struct inv_pod *p,
                                            enum workload_kind *kind, const char **name) {
     return inventory_owner_of(&w->t, p, kind, name);
+}
+
+void inventory_intent(const struct inventory_watch *w, const struct inv_pod *p, struct injector_verdict *out) {
+    inventory_intent_of(&w->t, p, out);
 }
 
 const char *inventory_zone(const struct inventory_watch *w, const char *node) {

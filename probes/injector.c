@@ -1,19 +1,24 @@
-/* Only what decides is kept of a configuration: its two labels, whom it calls, and the selectors of its pod webhooks. */
+/* Only what decides is kept of a configuration: its two labels, whom it calls, and the conditions of its pod webhooks. */
 #include "injector.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../lib/base/json.h"
 #include "../lib/base/mem.h"
+#include "match_condition.h"
 
 /* Bounds what somebody who may write webhook configurations can make us keep. */
 #define MAX_HOOKS 32
+#define MAX_POLICIES 256
 
 struct hook {
+    char *name;
     json_t *namespace_selector, *object_selector; /* NULL: everything */
-    bool conditions;
+    json_t *conditions;                           /* array of {name, expression}, NULL none */
+    bool ignore;                                  /* failurePolicy Ignore */
 };
 
 struct configuration {
@@ -25,8 +30,17 @@ struct configuration {
     bool too_many;
 };
 
+/* What is known of an istiod's injector, by its ConfigMap (name, config) or by its version alone (name NULL). */
+struct policy {
+    char *name, *revision, *namespace_;
+    json_t *config;
+    enum injector_words words;
+};
+
 struct injectors {
     struct configuration *first; /* sorted by name: the order in which the API server calls them */
+    struct policy policies[MAX_POLICIES];
+    size_t n_policies;
 };
 
 struct injectors *injectors_new(void) {
@@ -37,12 +51,23 @@ static void configuration_free(struct configuration *c) {
     for (size_t i = 0; i < c->n_hooks; i++) {
         json_decref(c->hooks[i].namespace_selector);
         json_decref(c->hooks[i].object_selector);
+        json_decref(c->hooks[i].conditions);
+        free(c->hooks[i].name);
     }
     free(c->name);
     free(c->revision);
     free(c->service);
     free(c->service_namespace);
     free(c);
+}
+
+static void policy_drop(struct injectors *x, size_t i) {
+    struct policy *p = &x->policies[i];
+    free(p->name);
+    free(p->revision);
+    free(p->namespace_);
+    json_decref(p->config);
+    *p = x->policies[--x->n_policies];
 }
 
 void injectors_free(struct injectors *x) {
@@ -53,6 +78,9 @@ void injectors_free(struct injectors *x) {
         struct configuration *c = x->first;
         x->first = c->next;
         configuration_free(c);
+    }
+    while (x->n_policies > 0) {
+        policy_drop(x, x->n_policies - 1);
     }
     free(x);
 }
@@ -119,7 +147,9 @@ static void add_hook(struct configuration *c, const json_t *webhook) {
     c->hooks[c->n_hooks++] = (struct hook){
         .namespace_selector = copy(json_object_get(webhook, "namespaceSelector")),
         .object_selector = copy(json_object_get(webhook, "objectSelector")),
-        .conditions = json_array_size(json_object_get(webhook, "matchConditions")) > 0,
+        .conditions = copy(json_object_get(webhook, "matchConditions")),
+        .name = mem_dup(js_text(webhook, "name", NULL)),
+        .ignore = strcmp(js_text(webhook, "failurePolicy", NULL), "Ignore") == 0,
     };
 }
 
@@ -158,16 +188,65 @@ bool injectors_put(struct injectors *x, const json_t *configuration) {
     return true;
 }
 
-static int configuration_matches(const struct configuration *c, const json_t *namespace_labels, const json_t *pod_labels) {
-    int matched = c->too_many ? -1 : 0;
-    for (size_t i = 0; i < c->n_hooks && matched >= 0; i++) {
-        const struct hook *h = &c->hooks[i];
-        int in = selector_matches(h->namespace_selector, namespace_labels);
-        int on = selector_matches(h->object_selector, pod_labels);
-        if (in == 0 || on == 0) {
-            continue;
+/* --- what matches --- */
+
+/* The API server's rule: one false condition skips the webhook, whatever the others are; else an error falls to
+ * failurePolicy. 1 matches, 0 not, -1 nobody can say. */
+static int conditions_match(const struct hook *h, const struct injector_subject *pod, char *why, size_t cap) {
+    const struct condition_pod seen = {pod->namespace_, pod->labels, pod->annotations, pod->host_network};
+    bool unknown = false, error = false;
+    for (size_t i = 0; i < json_array_size(h->conditions); i++) {
+        const json_t *c = json_array_get(h->conditions, i);
+        char detail[CONDITION_WHY];
+        enum condition_result r = match_condition(js_text(c, "expression", NULL), &seen, detail);
+        if (r == CONDITION_FALSE) {
+            return 0;
         }
-        matched = in < 0 || on < 0 || h->conditions ? -1 : 1;
+        if (r != CONDITION_TRUE && !unknown && !error) {
+            snprintf(why, cap, "matchCondition %.63s: %s%s", js_text(c, "name", NULL), detail,
+                     r == CONDITION_ERROR ? ", so that the pod is refused" : "");
+        }
+        unknown |= r == CONDITION_UNKNOWN;
+        error |= r == CONDITION_ERROR;
+    }
+    if (error && h->ignore) {
+        return 0;
+    }
+    return unknown || error ? -1 : 1;
+}
+
+static int hook_matches(const struct hook *h, const struct injector_subject *pod, char *why, size_t cap) {
+    int in = selector_matches(h->namespace_selector, pod->namespace_labels);
+    int on = selector_matches(h->object_selector, pod->labels);
+    if (in == 0 || on == 0) {
+        return 0;
+    }
+    if (in < 0 || on < 0) {
+        snprintf(why, cap, "its %s has a form that is not evaluated", in < 0 ? "namespaceSelector" : "objectSelector");
+        return -1;
+    }
+    return json_array_size(h->conditions) > 0 ? conditions_match(h, pod, why, cap) : 1;
+}
+
+/* *hook: the one that matched, or that nobody can say. */
+static int configuration_matches(const struct configuration *c, const struct injector_subject *pod,
+                                 const struct hook **hook, char *why, size_t cap) {
+    int matched = 0;
+    *hook = NULL;
+    if (c->too_many) {
+        snprintf(why, cap, "it has more than %d webhooks", MAX_HOOKS);
+        return -1;
+    }
+    for (size_t i = 0; i < c->n_hooks && matched >= 0; i++) {
+        int one = hook_matches(&c->hooks[i], pod, why, cap);
+        if (one != 0 && (matched == 0 || one < 0)) {
+            *hook = &c->hooks[i];
+            matched = one;
+        }
+    }
+    if (matched > 0 && c->revision == NULL) {
+        snprintf(why, cap, "it has no label istio.io/rev");
+        matched = -1;
     }
     return matched;
 }
@@ -187,53 +266,160 @@ static json_t *with_name(const char *namespace_, const json_t *labels) {
     return all;
 }
 
+/* --- policies --- */
+
+static struct policy *policy_add(struct injectors *x, const char *name, const char *revision, const char *namespace_) {
+    if (x->n_policies == MAX_POLICIES) {
+        return NULL;
+    }
+    struct policy *p = &x->policies[x->n_policies++];
+    *p = (struct policy){mem_dup(name), mem_dup(revision), mem_dup(namespace_), NULL, WORDS_UNKNOWN};
+    return p;
+}
+
+bool injectors_put_policy(struct injectors *x, const char *name, const char *namespace_, const char *revision,
+                          const json_t *config) {
+    json_t *kept = json_object();
+    static const char *const keys[] = {"policy", "neverInjectSelector", "alwaysInjectSelector"};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        json_object_set_new(kept, keys[i], copy(json_object_get(config, keys[i])));
+    }
+    for (size_t i = 0; i < x->n_policies; i++) {
+        const struct policy *p = &x->policies[i];
+        if (p->name != NULL && strcmp(p->name, name) == 0) {
+            bool same = strcmp(p->revision, revision) == 0 && json_equal(p->config, kept);
+            if (same) {
+                json_decref(kept);
+                return false;
+            }
+            policy_drop(x, i);
+            break;
+        }
+    }
+    struct policy *p = policy_add(x, name, revision, namespace_);
+    if (p == NULL) {
+        json_decref(kept);
+        return false;
+    }
+    p->config = kept;
+    return true;
+}
+
+bool injectors_remove_policy(struct injectors *x, const char *name) {
+    for (size_t i = 0; i < x->n_policies; i++) {
+        if (x->policies[i].name != NULL && strcmp(x->policies[i].name, name) == 0) {
+            policy_drop(x, i);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool injectors_set_words(struct injectors *x, const char *revision, enum injector_words words) {
+    struct policy *p = NULL;
+    for (size_t i = 0; i < x->n_policies && p == NULL; i++) {
+        if (x->policies[i].name == NULL && strcmp(x->policies[i].revision, revision) == 0) {
+            p = &x->policies[i];
+        }
+    }
+    if (p != NULL && words == WORDS_UNKNOWN) {
+        policy_drop(x, (size_t)(p - x->policies));
+        return true;
+    }
+    if (p == NULL && words != WORDS_UNKNOWN) {
+        p = policy_add(x, NULL, revision, NULL);
+    }
+    if (p == NULL || p->words == words) {
+        return false;
+    }
+    p->words = words;
+    return true;
+}
+
+static void take_opt_out(const struct injectors *x, const struct configuration *c, const struct injector_subject *pod,
+                         struct injector_verdict *out) {
+    const json_t *config = NULL;
+    enum injector_words words = WORDS_UNKNOWN;
+    bool unsure;
+    for (size_t i = 0; i < x->n_policies && c != NULL; i++) {
+        const struct policy *p = &x->policies[i];
+        bool of_it = strcmp(p->revision, c->revision) == 0;
+        if (of_it && p->name == NULL) {
+            words = p->words;
+        } else if (of_it && (c->service_namespace == NULL || strcmp(p->namespace_, c->service_namespace) == 0)) {
+            config = p->config;
+        }
+    }
+    out->opt_out = injector_policy(config, words, pod, &unsure);
+    if (unsure && out->result == INJECTOR_ONE) {
+        out->result = INJECTOR_UNKNOWN;
+        out->revision = NULL;
+        snprintf(out->why, sizeof(out->why),
+                 "sidecar.istio.io/inject has a value that means one thing up to Istio 1.26 and another since 1.27, and "
+                 "the version of revision %.63s is not known",
+                 c->revision);
+    }
+}
+
+/* --- questions --- */
+
+static void name_it(struct injector_verdict *out, const struct configuration *c, const struct hook *h) {
+    out->configuration = c->name;
+    out->webhook = h != NULL ? h->name : NULL;
+}
+
+/* Which configuration matches; *out without opt_out. */
+static const struct configuration *match(const struct injectors *x, const struct injector_subject *pod,
+                                         struct injector_verdict *out) {
+    const struct configuration *found = NULL;
+    const struct hook *h;
+    *out = (struct injector_verdict){.result = INJECTOR_NONE};
+    for (const struct configuration *c = x->first; c != NULL && out->result != INJECTOR_UNKNOWN; c = c->next) {
+        int matched = configuration_matches(c, pod, &h, out->why, sizeof(out->why));
+        if (matched < 0) {
+            out->result = INJECTOR_UNKNOWN;
+            name_it(out, c, h);
+        } else if (matched > 0 && found == NULL) {
+            out->result = INJECTOR_ONE;
+            name_it(out, c, h);
+            found = c;
+        } else if (matched > 0 && !same_control_plane(c, found)) {
+            out->result = INJECTOR_SEVERAL;
+            out->also = c->name;
+        }
+    }
+    if (out->result != INJECTOR_UNKNOWN) {
+        out->why[0] = '\0'; /* of a webhook that was skipped after all */
+    }
+    found = out->result == INJECTOR_ONE ? found : NULL;
+    out->revision = found != NULL ? found->revision : NULL;
+    return found;
+}
+
+void injectors_ask(const struct injectors *x, const struct injector_subject *pod, struct injector_verdict *out) {
+    struct injector_subject subject = *pod;
+    json_t *labels = with_name(pod->namespace_, pod->namespace_labels);
+    subject.namespace_labels = labels;
+    take_opt_out(x, match(x, &subject, out), &subject, out);
+    json_decref(labels);
+}
+
 enum injector_result injectors_for(const struct injectors *x, const char *namespace_, const json_t *namespace_labels,
                                    const json_t *pod_labels, const char **revision) {
     json_t *labels = with_name(namespace_, namespace_labels);
-    const struct configuration *found = NULL;
-    enum injector_result result = INJECTOR_NONE;
-    *revision = NULL;
-    for (const struct configuration *c = x->first; c != NULL && result != INJECTOR_UNKNOWN; c = c->next) {
-        int matched = configuration_matches(c, labels, pod_labels);
-        if (matched < 0 || (matched > 0 && c->revision == NULL)) {
-            result = INJECTOR_UNKNOWN;
-        } else if (matched > 0 && found == NULL) {
-            result = INJECTOR_ONE;
-            found = c;
-        } else if (matched > 0 && !same_control_plane(c, found)) {
-            result = INJECTOR_SEVERAL;
-        }
-    }
+    const struct injector_subject pod = {namespace_, labels, pod_labels, NULL, false};
+    struct injector_verdict v;
+    match(x, &pod, &v);
+    *revision = v.revision;
     json_decref(labels);
-    if (result == INJECTOR_ONE) {
-        *revision = found->revision;
-    }
-    return result;
-}
-
-enum opt_out injector_opt_out(const char *namespace_, const json_t *pod_labels, const json_t *pod_annotations,
-                              bool host_network) {
-    static const char *const system[] = {"kube-system", "kube-public", "kube-node-lease", "local-path-storage"};
-    if (host_network) {
-        return OPT_OUT_HOST_NETWORK;
-    }
-    for (size_t i = 0; i < sizeof(system) / sizeof(system[0]); i++) {
-        if (strcmp(namespace_, system[i]) == 0) {
-            return OPT_OUT_SYSTEM_NAMESPACE;
-        }
-    }
-    const json_t *label = json_object_get(pod_labels, "sidecar.istio.io/inject");
-    const json_t *annotation = json_object_get(pod_annotations, "sidecar.istio.io/inject");
-    const char *value = json_string_value(label != NULL ? label : annotation);
-    if (value == NULL || strcmp(value, "false") != 0) {
-        return OPT_OUT_NONE;
-    }
-    return label != NULL ? OPT_OUT_LABEL : OPT_OUT_ANNOTATION;
+    return v.result;
 }
 
 bool injector_opted_out(const char *namespace_, const json_t *pod_labels, const json_t *pod_annotations,
                         bool host_network) {
-    return injector_opt_out(namespace_, pod_labels, pod_annotations, host_network) != OPT_OUT_NONE;
+    const struct injector_subject pod = {namespace_, NULL, pod_labels, pod_annotations, host_network};
+    bool unsure;
+    return injector_policy(NULL, WORDS_STRICT, &pod, &unsure) != OPT_OUT_NONE;
 }
 
 const char *injectors_resolve(const struct injectors *x, const char *revision_or_tag) {
@@ -246,11 +432,21 @@ const char *injectors_resolve(const struct injectors *x, const char *revision_or
     return revision;
 }
 
+/* istioctl makes the webhooks of a replaced default injector match nobody. */
+static bool is_active(const struct configuration *c) {
+    for (size_t i = 0; i < c->n_hooks; i++) {
+        if (js_at(c->hooks[i].namespace_selector, "matchLabels", "istio.io/deactivated", NULL) == NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool injectors_service(const struct injectors *x, const char *revision, const char **service, const char **namespace_) {
     const struct configuration *found = NULL;
     for (const struct configuration *c = x->first; c != NULL; c = c->next) {
-        bool usable =
-            c->revision != NULL && strcmp(c->revision, revision) == 0 && c->service != NULL && c->service_namespace != NULL;
+        bool usable = c->revision != NULL && strcmp(c->revision, revision) == 0 && c->service != NULL &&
+                      c->service_namespace != NULL && is_active(c);
         if (usable && (found == NULL || (found->tag && !c->tag))) {
             found = c;
         }

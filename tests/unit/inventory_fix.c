@@ -11,6 +11,7 @@
 static const char *const resource_names[INVENTORY_RESOURCES] = {
     [INVENTORY_NAMESPACES] = "namespaces",
     [INVENTORY_WEBHOOKS] = "webhooks",
+    [INVENTORY_POLICIES] = "policies",
     [INVENTORY_SERVICES] = "services",
     [INVENTORY_SLICES] = "slices",
     [INVENTORY_NODES] = "nodes",

@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -138,7 +139,7 @@ static void test_several(void **state) {
 static void test_unknown(void **state) {
     (void)state;
     static const char *const rows[] = {
-        ",'matchConditions':[{'name':'x','expression':'true'}]",
+        ",'matchConditions':[{'name':'x','expression':'request.dryRun'}]",
         ",'namespaceSelector':{'matchFields':{}}",
         ",'objectSelector':{'matchExpressions':[{'key':'a','operator':'Gt','values':['1']}]}",
         ",'objectSelector':{'matchExpressions':[{'key':'a','operator':'In'}]}",
@@ -233,6 +234,155 @@ static void test_name_label(void **state) {
     injectors_free(x);
 }
 
+static void verdict_of(const struct injectors *x, const char *pod_labels, struct injector_verdict *v) {
+    json_t *pod = parse(pod_labels);
+    const struct injector_subject subject = {"shop", NULL, pod, NULL, false};
+    injectors_ask(x, &subject, v);
+    json_decref(pod);
+}
+
+/* The API server's rule for several conditions, and who decided. */
+static void test_conditions(void **state) {
+    (void)state;
+    static const struct {
+        const char *more;
+        enum injector_result want;
+        const char *why;
+    } rows[] = {
+        {"{'name':'yes','expression':'true'}", INJECTOR_ONE, ""},
+        {"{'name':'a','expression':'true'},{'name':'b','expression':'false'}", INJECTOR_NONE, ""},
+        {"{'name':'odd','expression':'request.dryRun'}", INJECTOR_UNKNOWN,
+         "matchCondition odd: request.dryRun is not evaluated"},
+        {"{'name':'odd','expression':'request.dryRun'},{'name':'b','expression':'false'}", INJECTOR_NONE, ""},
+        {"{'name':'k','expression':'object.metadata.labels.x == object.kind'}", INJECTOR_UNKNOWN,
+         "matchCondition k: no such key: labels, so that the pod is refused"},
+        {"{'name':'k','expression':'object.metadata.labels.x == object.kind'},{'name':'b','expression':'false'}",
+         INJECTOR_NONE, ""},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct injectors *x = injectors_new();
+        struct injector_verdict v;
+        char more[400];
+        snprintf(more, sizeof(more), ",'matchConditions':[%s]", rows[i].more);
+        assert_true(put(x, "a", "old", "istio-system", more));
+        verdict_of(x, NULL, &v);
+        if (v.result != rows[i].want || strcmp(v.why, rows[i].why) != 0) {
+            fail_msg("%s: %d %s", rows[i].more, (int)v.result, v.why);
+        }
+        if (rows[i].want != INJECTOR_NONE) {
+            assert_string_equal(v.configuration, "a");
+            assert_string_equal(v.webhook, "x.sidecar-injector.istio.io");
+        } else {
+            assert_null(v.configuration);
+        }
+        injectors_free(x);
+    }
+    struct injectors *x = injectors_new();
+    struct injector_verdict v;
+    assert_true(put(x, "a", "old", "istio-system",
+                    ",'failurePolicy':'Ignore','matchConditions':[{'name':'k','expression':'object.metadata.labels.x'},"
+                    "{'name':'odd','expression':'object.metadata.labels.x == object.kind'}]"));
+    verdict_of(x, NULL, &v); /* the error alone skips it, whatever the other is */
+    assert_int_equal(v.result, INJECTOR_NONE);
+    injectors_free(x);
+}
+
+static void test_several_are_named(void **state) {
+    (void)state;
+    struct injectors *x = injectors_new();
+    struct injector_verdict v;
+    assert_true(put(x, "b", "canary", "istio-system", ""));
+    assert_true(put(x, "a", "old", "istio-system", ""));
+    verdict_of(x, NULL, &v);
+    assert_int_equal(v.result, INJECTOR_SEVERAL);
+    assert_string_equal(v.configuration, "a");
+    assert_string_equal(v.also, "b");
+    assert_null(v.revision);
+    injectors_free(x);
+}
+
+static bool put_policy(struct injectors *x, const char *name, const char *ns, const char *revision, const char *text) {
+    json_t *config = quoted("%s", text);
+    bool changed = injectors_put_policy(x, name, ns, revision, config);
+    json_decref(config);
+    return changed;
+}
+
+static void test_policies(void **state) {
+    (void)state;
+    static const char never[] = "{'policy':'enabled','neverInjectSelector':[{'matchLabels':{'a':'b'}}],'templates':{}}";
+    struct injectors *x = injectors_new();
+    struct injector_verdict v;
+    assert_true(put(x, "a", "old", "istio-system", ""));
+    verdict_of(x, "{\"a\":\"b\"}", &v);
+    assert_int_equal(v.opt_out, OPT_OUT_NONE);
+    assert_true(put_policy(x, "istio-sidecar-injector-old", "istio-system", "old", never));
+    assert_false(put_policy(x, "istio-sidecar-injector-old", "istio-system", "old", never));
+    verdict_of(x, "{\"a\":\"b\"}", &v);
+    assert_int_equal(v.result, INJECTOR_ONE);
+    assert_int_equal(v.opt_out, OPT_OUT_NEVER_SELECTOR);
+    /* of another revision, of another control plane's namespace */
+    assert_true(put_policy(x, "istio-sidecar-injector-canary", "istio-system", "canary", "{'policy':'disabled'}"));
+    assert_true(put_policy(x, "istio-sidecar-injector-x", "elsewhere", "old", "{'policy':'disabled'}"));
+    verdict_of(x, NULL, &v);
+    assert_int_equal(v.opt_out, OPT_OUT_NONE);
+    assert_true(put_policy(x, "istio-sidecar-injector-old", "istio-system", "old", "{'policy':'disabled'}"));
+    verdict_of(x, NULL, &v);
+    assert_int_equal(v.opt_out, OPT_OUT_POLICY_DISABLED);
+    assert_true(injectors_remove_policy(x, "istio-sidecar-injector-old"));
+    assert_false(injectors_remove_policy(x, "istio-sidecar-injector-old"));
+    verdict_of(x, NULL, &v);
+    assert_int_equal(v.opt_out, OPT_OUT_NONE);
+    injectors_free(x);
+}
+
+static void test_words(void **state) {
+    (void)state;
+    struct injectors *x = injectors_new();
+    struct injector_verdict v;
+    assert_true(put(x, "a", "old", "istio-system", ""));
+    verdict_of(x, "{" INJECT ":\"no\"}", &v);
+    assert_int_equal(v.result, INJECTOR_UNKNOWN);
+    assert_non_null(strstr(v.why, "revision old"));
+    assert_null(v.revision);
+    assert_true(injectors_set_words(x, "old", WORDS_YAML));
+    assert_false(injectors_set_words(x, "old", WORDS_YAML));
+    verdict_of(x, "{" INJECT ":\"no\"}", &v);
+    assert_int_equal(v.result, INJECTOR_ONE);
+    assert_int_equal(v.opt_out, OPT_OUT_LABEL);
+    assert_true(injectors_set_words(x, "old", WORDS_STRICT));
+    verdict_of(x, "{" INJECT ":\"no\"}", &v);
+    assert_int_equal(v.opt_out, OPT_OUT_NONE);
+    assert_string_equal(v.revision, "old");
+    assert_false(injectors_set_words(x, "other", WORDS_UNKNOWN));
+    injectors_free(x);
+}
+
+static void test_too_many_policies(void **state) {
+    (void)state;
+    struct injectors *x = injectors_new();
+    char name[32];
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "c%d", i);
+        assert_int_equal(put_policy(x, name, "istio-system", name, "{'policy':'enabled'}"), i < 256);
+    }
+    injectors_free(x);
+}
+
+static void test_deactivated(void **state) {
+    (void)state;
+    struct injectors *x = injectors_new();
+    const char *service, *ns, *revision;
+    assert_true(put(x, "a", "default", "istio-system",
+                    ",'namespaceSelector':{'matchLabels':{'istio.io/deactivated':'never-match'}},"
+                    "'objectSelector':{'matchLabels':{'istio.io/deactivated':'never-match'}}"));
+    assert_int_equal(ask(x, "{" INJECTION ":\"enabled\"}", NULL, &revision), INJECTOR_NONE);
+    assert_false(injectors_service(x, "default", &service, &ns));
+    assert_true(put(x, "a", "default", "istio-system", ""));
+    assert_true(injectors_service(x, "default", &service, &ns));
+    injectors_free(x);
+}
+
 static void test_opted_out(void **state) {
     (void)state;
     json_t *no = quoted("{'sidecar.istio.io/inject':'false'}"), *yes = quoted("{'sidecar.istio.io/inject':'true'}");
@@ -296,9 +446,20 @@ static void test_selector(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts),      cmocka_unit_test(test_several),  cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_not_istios), cmocka_unit_test(test_names),    cmocka_unit_test(test_name_label),
-        cmocka_unit_test(test_opted_out),  cmocka_unit_test(test_selector),
+        cmocka_unit_test(test_facts),
+        cmocka_unit_test(test_several),
+        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_not_istios),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_name_label),
+        cmocka_unit_test(test_opted_out),
+        cmocka_unit_test(test_selector),
+        cmocka_unit_test(test_conditions),
+        cmocka_unit_test(test_several_are_named),
+        cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_too_many_policies),
+        cmocka_unit_test(test_deactivated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,6 +60,55 @@ static void jobs(void **state) {
     assert_owner(f, "n1", KIND_JOB, "nightly-1", "Job/shop/nightly-1");
 }
 
+/* istiod calls itself no controller of the Deployment that it makes of a Gateway. */
+#define MANAGED(refs)                                                                                         \
+    "{\"metadata\":{\"name\":\"edge-istio\",\"namespace\":\"shop\",\"ownerReferences\":[" refs "]},\"spec\":" \
+    "{\"replicas\":2}}"
+
+static void gateways(void **state) {
+    struct fix *f = *state;
+    static const char gateway[] =
+        MANAGED("{\"apiVersion\":\"gateway.networking.k8s.io/v1\",\"kind\":\"Gateway\",\"name\":\"edge\"}");
+    inventory_fix_put(f, INVENTORY_PODS, OWNED("e-1", "shop", "e1", "ReplicaSet", "edge-istio-1"));
+    inventory_fix_put(f, INVENTORY_REPLICASETS, OWNED("edge-istio-1", "shop", "r", "Deployment", "edge-istio"));
+    inventory_fix_put(f, INVENTORY_DEPLOYMENTS, MANAGED(""));
+    assert_owner(f, "e1", KIND_DEPLOYMENT, "edge-istio", "Deployment/shop/edge-istio");
+    assert_true(inventory_fix_put(f, INVENTORY_DEPLOYMENTS, gateway));
+    assert_owner(f, "e1", KIND_GATEWAY, "edge", "Gateway/shop/edge");
+    assert_null(inventory_fix_workload(f, "Deployment/shop/edge-istio"));
+    assert_int_equal(inventory_fix_workload(f, "Gateway/shop/edge")->replicas, 2);
+    assert_false(inventory_fix_put(f, INVENTORY_DEPLOYMENTS, gateway));
+    /* another group's Gateway (networking.istio.io has one, too) owns no Deployment */
+    assert_true(
+        inventory_fix_put(f, INVENTORY_DEPLOYMENTS,
+                          MANAGED("{\"apiVersion\":\"networking.istio.io/v1\",\"kind\":\"Gateway\",\"name\":\"edge\"}")));
+    assert_owner(f, "e1", KIND_DEPLOYMENT, "edge-istio", "Deployment/shop/edge-istio");
+    assert_null(inventory_fix_workload(f, "Gateway/shop/edge"));
+    inventory_fix_put(f, INVENTORY_DEPLOYMENTS, gateway);
+    assert_true(inventory_drop(&f->t, INVENTORY_DEPLOYMENTS, "shop", "edge-istio", "x"));
+    assert_false(inventory_drop(&f->t, INVENTORY_DEPLOYMENTS, "shop", "edge-istio", "x"));
+    assert_owner(f, "e1", KIND_UNKNOWN, "edge-istio-1", NULL);
+}
+
+#define OF_GROUP(uid, version, kind, owner)                                                                               \
+    "{\"metadata\":{\"name\":\"" uid "\",\"namespace\":\"shop\",\"uid\":\"" uid                                           \
+    "\",\"ownerReferences\":[{\"apiVersion\":\"" version "\",\"controller\":true,\"kind\":\"" kind "\",\"name\":\"" owner \
+    "\"}]}}"
+
+/* Kinds that several groups have. */
+static void groups(void **state) {
+    struct fix *f = *state;
+    inventory_fix_put(f, INVENTORY_PODS, OF_GROUP("k1", "apps.kruise.io/v1beta1", "StatefulSet", "db"));
+    assert_owner(f, "k1", KIND_OTHER, "db", "StatefulSet.apps.kruise.io/shop/db");
+    inventory_fix_put(f, INVENTORY_PODS, OF_GROUP("k2", "apps/v1", "ReplicaSet", "api-1"));
+    inventory_fix_put(f, INVENTORY_REPLICASETS, OF_GROUP("api-1", "argoproj.io/v1alpha1", "Rollout", "api"));
+    assert_owner(f, "k2", KIND_ROLLOUT, "api", "Rollout/shop/api");
+    inventory_fix_put(f, INVENTORY_REPLICASETS, OF_GROUP("api-1", "example.com/v1", "Rollout", "api"));
+    assert_owner(f, "k2", KIND_OTHER, "api", "Rollout.example.com/shop/api");
+    inventory_fix_put(f, INVENTORY_PODS, OF_GROUP("k3", "apps/v1", "", "nobody"));
+    assert_owner(f, "k3", KIND_BARE_POD, "k3", NULL);
+}
+
 static void foreign_owner(void **state) {
     struct fix *f = *state;
     inventory_fix_put(f, INVENTORY_PODS, OWNED("a", "shop", "a", "CloneSet", "c"));
@@ -156,7 +205,8 @@ static void workload_conditions(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(owners),  {"owners (objects in the opposite order)", owners, inventory_fix_backward, inventory_fix_done, NULL},
-        T(jobs),    T(foreign_owner),
+        T(jobs),    T(gateways),
+        T(groups),  T(foreign_owner),
         T(settled), T(workload_conditions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
