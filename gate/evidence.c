@@ -131,6 +131,7 @@ static void local_drop(struct evidence *e, struct local_entry *l) {
     free(l->uid);
     free(l->fact.pod_ip);
     free(l->fact.dials);
+    free(l->fact.program);
     free(l->fact.cds_version);
     free(l->fact.lds_version);
     free(l->fact.build);
@@ -156,6 +157,7 @@ static void take_local(struct evidence *e, struct node_entry *n, const Meshgate_
     struct local_fact *f = &local_make(e, p->pod_uid, n)->fact;
     mem_set(&f->pod_ip, p->pod_ip);
     mem_set(&f->dials, p->dials);
+    mem_set(&f->program, p->program);
     mem_set(&f->cds_version, p->cds_version);
     mem_set(&f->lds_version, p->lds_version);
     mem_set(&f->build, p->build);
@@ -165,6 +167,8 @@ static void take_local(struct evidence *e, struct node_entry *n, const Meshgate_
     f->ready = p->ready;
     f->cds_rejected = p->cds_rejected;
     f->lds_rejected = p->lds_rejected;
+    f->xds_failures = p->xds_failures;
+    f->csr_failures = p->csr_failures;
     f->cert_expires_ms = 0;
     if (p->cert_expiry_s != 0) {
         int64_t at = now_ms + p->cert_expiry_s * 1000;

@@ -14,10 +14,11 @@ struct evidence;
 
 /* Node witness, by pod UID. */
 struct local_fact {
-    char *pod_ip, *dials, *cds_version, *lds_version, *build;
+    char *pod_ip, *dials, *program, *cds_version, *lds_version, *build;
     uint32_t connections, xds_connections;
     bool stats_ok, ready;
     uint64_t cds_rejected, lds_rejected;
+    uint64_t xds_failures, csr_failures; /* of pilot-agent or ztunnel */
     int64_t cert_expires_ms; /* monotonic; 0 not said */
     int64_t first_seen_ms;
 };

@@ -190,10 +190,12 @@ int64_t world_scan(struct world *w, const char *node, void (*fn)(void *ctx, cons
             }
             struct dial_seen d = {.pid = (int32_t)(1000 + p->born % 4000000)};
             snprintf(d.pod_uid, sizeof d.pod_uid, "%s", p->uid);
+            snprintf(d.program, sizeof d.program, "pilot-agent");
+            snprintf(d.pod_ip, sizeof d.pod_ip, "%s", p->ip_text);
             if (p->proxy.dials) {
-                snprintf(d.pod_ip, sizeof d.pod_ip, "%s", p->ip_text);
                 snprintf(d.remote, sizeof d.remote, "%s:15012", w->revs[p->proxy.rev].service_ip);
                 d.connections = 1;
+                d.ports = p->proxy.port;
             }
             fn(ctx, &d);
             found++;

@@ -135,6 +135,16 @@ static void test_blind_node_is_said(void **state) {
     const char *why;
     assert_false(agent_ready(p->agent, &why));
     assert_non_null(strstr(why, "hostPID"));
+    assert_false(p->witness);
+    assert_non_null(strstr(p->witness_why, "hostPID"));
+    p->blind = false;
+    live(p, 5000);
+    assert_true(p->witness);
+    assert_string_equal(p->witness_why, "");
+    assign(p, false, false, 1000);
+    live(p, 2000);
+    assert_true(agent_ready(p->agent, &why));
+    assert_int_equal(p->hellos, 3);
     play_free(p);
 }
 
