@@ -138,8 +138,8 @@ static void on_sight(void *ctx) {
 }
 
 static void on_slot(void *ctx, const Meshgate__V1__Slot *s) {
-    (void)ctx;
-    log_debug("slot for an ADS stream", log_s("revision", s->revision));
+    struct agent *a = ctx;
+    reach_slot(a->reach, s->revision);
 }
 
 static const struct uplink_ops uplink_ops = {.assigned = on_assigned,

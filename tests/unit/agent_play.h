@@ -37,7 +37,7 @@ struct play {
     const char *dials;
     bool syncz_hangs, syncz_cut, link_down, blind;
     const char *connections, *cert;
-    unsigned asked_cert, asked_connections, asked_syncz, asked_ns, forgot, opens, hellos, reports, fulls;
+    unsigned streams, asked_cert, asked_connections, asked_syncz, asked_ns, forgot, opens, hellos, reports, fulls;
     uint64_t seq;
     bool answer_acks;
     bool witness; /* as the latest Hello said */
@@ -156,6 +156,12 @@ static struct io_question *io_reach(void *self, const struct io_target *t, int64
     struct io_question *q = q_new(self, 4, IO_OK, NULL, NULL, ctx);
     q->reached = fn;
     return q;
+}
+
+static struct io_question *io_stream(void *self, const struct io_target *t, int64_t timeout,
+                                     void (*fn)(void *ctx, const struct io_reach *r), void *ctx) {
+    ((struct play *)self)->streams++;
+    return io_reach(self, t, timeout, fn, ctx);
 }
 
 static void io_drop(void *self, struct io_question *q) {
@@ -283,6 +289,7 @@ static struct play *play_new(void) {
                               .forget = io_forget,
                               .get = io_get,
                               .reach = io_reach,
+                              .stream = io_stream,
                               .drop = io_drop,
                               .scan = io_scan,
                               .link = {link_open, link_send, link_close}};
