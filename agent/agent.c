@@ -1,5 +1,6 @@
 #include "agent/agent.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ struct agent {
     struct reader **readers;
     size_t n_readers;
     struct report report;
+    char witness_why[256];
 };
 
 static void on_news(void *ctx) {
@@ -119,13 +121,33 @@ static void on_orphaned(void *ctx) {
     free_readers(ctx);
 }
 
-static void on_slot(void *ctx, const Meshgate__V1__Slot *s) {
-    (void)ctx;
-    log_debug("slot for an ADS stream", log_s("revision", s->revision));
+static void set_witness(struct agent *a) {
+    const char *why = a->opts.node_witness ? local_blind(a->local) : "switched off by --node-witness=false";
+    snprintf(a->witness_why, sizeof a->witness_why, "%s", why ? why : "");
+    a->uplink_env.node_witness = why == NULL;
+    a->uplink_env.node_witness_why = a->witness_why;
 }
 
-static const struct uplink_ops uplink_ops = {
-    .assigned = on_assigned, .slot = on_slot, .resync = on_resync, .next = on_next, .done = on_done, .orphaned = on_orphaned};
+static void on_sight(void *ctx) {
+    struct agent *a = ctx;
+    if (a->uplink) {
+        set_witness(a);
+        uplink_again(a->uplink, a->uplink_env.node_witness ? "the node's proxies can be seen again"
+                                                           : "the node's proxies can no longer be seen");
+    }
+}
+
+static void on_slot(void *ctx, const Meshgate__V1__Slot *s) {
+    struct agent *a = ctx;
+    reach_slot(a->reach, s->revision);
+}
+
+static const struct uplink_ops uplink_ops = {.assigned = on_assigned,
+                                             .slot = on_slot,
+                                             .resync = on_resync,
+                                             .next = on_next,
+                                             .done = on_done,
+                                             .orphaned = on_orphaned};
 
 static void make_envs(struct agent *a, struct agent_io *io, struct sched *sched, struct metrics *m) {
     a->reader_env = (struct reader_env){
@@ -146,8 +168,6 @@ static void make_envs(struct agent *a, struct agent_io *io, struct sched *sched,
         .sched = sched,
         .node = a->opts.node,
         .version = a->opts.version,
-        .node_witness = a->opts.node_witness,
-        .node_witness_why = a->opts.node_witness ? NULL : "switched off by --node-witness=false",
         .seed = a->opts.seed,
         .connected =
             metric_get(m, METRIC_GAUGE, "meshgate_agent_connected", "1 while the gate has accepted this agent.", NULL),
@@ -167,11 +187,13 @@ struct agent *agent_new(const struct agent_opts *opts, struct agent_io *io, stru
         .agent_port = opts->agent_port,
         .health_port = opts->health_port,
         .news = on_news,
+        .sight = on_sight,
         .ctx = a,
         .proxies = metric_get(metrics, METRIC_GAUGE, "meshgate_agent_local_proxies", "Proxies seen on this node.", NULL),
         .scan_failures = metric_get(metrics, METRIC_COUNTER, "meshgate_agent_scan_failures_total",
                                     "Scans of the node that failed.", NULL)};
     a->local = local_new(&local_env);
+    set_witness(a);
     struct reach_env reach_env = {.io = io, .sched = sched, .news = on_news, .ctx = a, .seed = opts->seed};
     a->reach = reach_new(&reach_env);
     a->uplink = uplink_new(&a->uplink_env, &uplink_ops, a);

@@ -31,9 +31,12 @@ typedef void (*io_answer_fn)(void *ctx, const struct io_answer *a);
 
 struct io_reach {
     bool ok;
-    const char *stage; /* "tcp", "tls", "ready", "ads" */
+    bool busy;         /* of stream(): istiod's admission limit turned it away, which says nothing of the way there */
+    const char *stage; /* that was reached when ok, that failed otherwise: "tcp", "tls", "ready", "ads" */
     const char *error;
-    uint32_t rtt_us;
+    uint32_t rtt_us;        /* of the TCP connection; 0 not known */
+    uint32_t first_byte_us; /* of stream(): from dialling to the first answer; 0 without one */
+    int64_t cert_expiry_s;  /* of istiod's certificate, negative: expired; 0 not known */
 };
 
 struct io_question;
@@ -49,9 +52,14 @@ struct agent_io {
     /* GET http://ADDRESS:PORT/PATH with Accept: text/plain; at most 1 MiB. status OK for 200 only; BUSY for 503. */
     struct io_question *(*get)(void *self, const char *address, uint16_t port, const char *path, int64_t timeout_ms,
                                io_answer_fn fn, void *ctx);
-    /* Test a revision's xDS endpoint: TCP, then TLS with root and name, then HTTP /ready on ready_port when it is not 0. */
+    /* Test a revision's xDS endpoint: TCP, then TLS with root and name, then HTTP /ready on http_port when it is not 0 and
+     * can be reached. */
     struct io_question *(*reach)(void *self, const struct io_target *t, int64_t timeout_ms,
                                  void (*fn)(void *ctx, const struct io_reach *r), void *ctx);
+    /* Open a real ADS stream as a proxy does, wait for a first answer, close it. Costs istiod a token review and counts
+     * against its limit of new streams: only by slot of the gate. */
+    struct io_question *(*stream)(void *self, const struct io_target *t, int64_t timeout_ms,
+                                  void (*fn)(void *ctx, const struct io_reach *r), void *ctx);
     /* No callback afterwards. */
     void (*drop)(void *self, struct io_question *q);
     /* Look at the local proxies' processes; synchronous, cheap. As socket_scan(). */

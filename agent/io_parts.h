@@ -46,6 +46,8 @@ struct io_question *io_http_get(void *self, const char *address, uint16_t port, 
 struct io_question *io_reach_test(void *self, const struct io_target *t, int64_t timeout_ms,
                                   void (*fn)(void *ctx, const struct io_reach *r), void *ctx);
 void io_reach_done(struct io_real *x);
+struct io_question *io_stream_test(void *self, const struct io_target *t, int64_t timeout_ms,
+                                   void (*fn)(void *ctx, const struct io_reach *r), void *ctx);
 
 void io_link_open(void *self);
 bool io_link_send(void *self, const void *p, size_t n);

@@ -29,6 +29,7 @@ struct reach_test {
     int64_t timeout_ms;
     uint64_t began_ns;
     uint32_t rtt_us;
+    int64_t cert_expiry_s; /* 0 not known */
     SSL *ssl;
     BIO *in, *out; /* owned by ssl */
     char *address, *place, *server_name;
@@ -64,6 +65,19 @@ static bool add_roots(SSL_CTX *ctx, const char *pem) {
     return n > 0;
 }
 
+/* Whatever is wrong with it, istiod's certificate says how long it lasts. */
+static int on_verify(int ok, X509_STORE_CTX *store) {
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct reach_test *r = SSL_get_app_data(ssl);
+    const X509 *cert = X509_STORE_CTX_get0_cert(store);
+    int days = 0, seconds = 0;
+    if (cert != NULL && ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(cert)) == 1) {
+        int64_t left = (int64_t)days * 86400 + seconds;
+        r->cert_expiry_s = left != 0 ? left : -1;
+    }
+    return ok;
+}
+
 /* The context for the roots as they are in the file now. */
 static SSL_CTX *trust(struct io_real *x, struct err *err) {
     static const unsigned char alpn[] = "\x02h2"; /* gRPC servers refuse to talk without */
@@ -80,7 +94,7 @@ static SSL_CTX *trust(struct io_real *x, struct err *err) {
     x->trust->pem = pem;
     SSL_CTX *ctx = x->trust->ctx = SSL_CTX_new(TLS_client_method());
     check(ctx != NULL);
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_verify);
     check(SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1);
     check(SSL_CTX_set_alpn_protos(ctx, alpn, sizeof alpn - 1) == 0);
     if (!add_roots(ctx, pem)) {
@@ -122,7 +136,8 @@ static void reach_drop(struct io_question *q) {
 }
 
 static void finish(struct reach_test *r, const char *error) {
-    struct io_reach result = {.ok = error == NULL, .stage = r->stage, .error = error, .rtt_us = r->rtt_us};
+    struct io_reach result = {
+        .ok = error == NULL, .stage = r->stage, .error = error, .rtt_us = r->rtt_us, .cert_expiry_s = r->cert_expiry_s};
     stop(r);
     r->fn(r->ctx, &result); /* r lives until its handle is closed */
 }
@@ -137,15 +152,23 @@ static void fail(struct reach_test *r, const char *fmt, ...) {
     finish(r, text);
 }
 
+/* Proxies have no business with the readiness port: that it is closed to this node says nothing. */
+static void not_reachable(struct reach_test *r) {
+    r->stage = "tls";
+    finish(r, NULL);
+}
+
 static void on_deadline(void *ctx) {
     struct reach_test *r = ctx;
     if (r->failed) {
         finish(r, r->why.text);
+    } else if (strcmp(r->stage, "ready") == 0) {
+        not_reachable(r);
     } else if (strcmp(r->stage, "tcp") == 0) {
         fail(r, "%s: no connection within %lld ms", r->place, (long long)r->timeout_ms);
     } else {
-        fail(r, "%s: connected, but %s was not done within %lld ms: is it frozen?", r->place,
-             strcmp(r->stage, "tls") == 0 ? "the TLS handshake" : "/ready", (long long)r->timeout_ms);
+        fail(r, "%s: connected, but the TLS handshake was not done within %lld ms: is it frozen?", r->place,
+             (long long)r->timeout_ms);
     }
 }
 
@@ -155,9 +178,9 @@ static void on_ready(void *ctx, const struct http_answer *a) {
     struct reach_test *r = ctx;
     r->ready = NULL;
     if (a->err.code != ERR_NONE) {
-        finish(r, a->err.text);
+        not_reachable(r);
     } else if (a->status != 200) {
-        fail(r, "%s port %u: /ready answers %d", r->address, r->ready_port, a->status);
+        fail(r, "%s port %u: /ready answers %d: istiod is not ready", r->address, r->ready_port, a->status);
     } else {
         finish(r, NULL);
     }
@@ -174,7 +197,8 @@ static void ask_ready(struct reach_test *r) {
         return;
     }
     r->stage = "ready";
-    struct http_request req = {.address = r->address, .port = r->ready_port, .path = "/ready", .timeout_ms = r->timeout_ms};
+    struct http_request req = {
+        .address = r->address, .port = r->ready_port, .path = "/ready", .timeout_ms = r->timeout_ms / 2};
     r->ready = http_get(r->x->http, &req, on_ready, r);
 }
 
@@ -193,12 +217,24 @@ static void tls_failed(struct reach_test *r) {
         fail(r, "wrong name: the certificate of istiod at %s is not for %s", r->place, r->server_name);
         break;
     case X509_V_ERR_CERT_HAS_EXPIRED:
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        fail(r, "the certificate of istiod at %s is outside its time: %s", r->place, X509_verify_cert_error_string(verify));
+        fail(r, "expired: the certificate of istiod at %s, or its CA's, has run out", r->place);
         break;
-    default:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        fail(r, "not yet valid: the certificate of istiod at %s, or its CA's, begins later: are the clocks right?",
+             r->place);
+        break;
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+    case X509_V_ERR_CERT_UNTRUSTED:
         fail(r, "wrong CA: istiod's certificate at %s is not signed by --istio-root-file %s (%s)", r->place, roots,
              X509_verify_cert_error_string(verify));
+        break;
+    default:
+        fail(r, "bad certificate: istiod's at %s is not accepted: %s", r->place, X509_verify_cert_error_string(verify));
         break;
     }
     ERR_clear_error();
@@ -284,6 +320,7 @@ static bool prepare_tls(struct reach_test *r, struct err *err) {
     check(r->ssl != NULL && r->in != NULL && r->out != NULL);
     SSL_set_bio(r->ssl, r->in, r->out);
     SSL_set_connect_state(r->ssl);
+    SSL_set_app_data(r->ssl, r);
     if (SSL_set1_host(r->ssl, r->server_name) != 1 || SSL_set_tlsext_host_name(r->ssl, r->server_name) != 1) {
         return err_set(err, ERR_INVALID, "\"%s\" is no name of a server", r->server_name);
     }

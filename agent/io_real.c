@@ -44,6 +44,7 @@ struct io_real *io_real_new(struct loop *loop, struct rpc *rpc, const struct io_
         .forget = io_ads_forget,
         .get = io_http_get,
         .reach = io_reach_test,
+        .stream = io_stream_test,
         .drop = drop,
         .scan = scan,
         .link = {.open = io_link_open, .send = io_link_send, .close = io_link_close},

@@ -1,5 +1,5 @@
 /*
- * The node witness: which control plane each local proxy's process dials, and what its Envoy says it accepted. Costs the
+ * The node witness: which control plane each local proxy's process dials, and what the proxy says of itself. Costs the
  * control plane nothing.
  */
 #pragma once
@@ -16,6 +16,7 @@ struct local_env {
     struct sched *sched;
     uint16_t stats_port, agent_port, health_port; /* Envoy's, pilot-agent's metrics; readiness */
     void (*news)(void *ctx);
+    void (*sight)(void *ctx); /* local_blind() would answer otherwise than before; NULL: nobody wants to know */
     void *ctx;
     struct metric *proxies, *scan_failures;
 };
@@ -28,5 +29,8 @@ void local_all_dirty(struct local *l);
 bool local_has_news(const struct local *l);
 /* true: all of it fitted. */
 bool local_fill(struct local *l, struct report *rep);
-/* Why nothing can be seen; "" when all is well. */
+/* Why this node's proxies cannot be seen at all until somebody mends it (hostPID is missing); NULL: they can. Looks when
+ * nobody has looked yet. It is tried again at every look. */
+const char *local_blind(struct local *l);
+/* Why the latest look failed; "" when all is well. */
 const char *local_trouble(const struct local *l);

@@ -10,6 +10,7 @@
  *     io_ads.c     debug questions on ADS streams to istiods
  *     io_http.c    HTTP GETs
  *     io_reach.c   TCP and TLS tests
+ *     io_stream.c  a real ADS stream, as a test
  *     io_link.c    the stream to the gate
  *     io_trust.c   tokens and roots
  */

@@ -72,6 +72,12 @@ static void give_up(struct uplink *u, const char *why) {
     lost(u);
 }
 
+void uplink_again(struct uplink *u, const char *why) {
+    if (u->open) {
+        give_up(u, why);
+    }
+}
+
 static void flush(void *ctx) {
     struct uplink *u = ctx;
     bool more = true;

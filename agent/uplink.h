@@ -30,7 +30,7 @@ struct uplink_env {
     struct agent_io *io;
     struct sched *sched;
     const char *node, *version;
-    bool node_witness;
+    bool node_witness; /* what the next Hello says of it */
     const char *node_witness_why;
     uint64_t seed;
     struct metric *connected, *reports, *bytes;
@@ -40,6 +40,8 @@ struct uplink_env {
 struct uplink *uplink_new(const struct uplink_env *env, const struct uplink_ops *ops, void *ctx);
 void uplink_free(struct uplink *u);
 const struct link_events *uplink_events(struct uplink *u);
+/* What Hello said is no longer so: begin a new session. */
+void uplink_again(struct uplink *u, const char *why);
 /* There is something to tell; collected for a moment. */
 void uplink_news(struct uplink *u);
 /* Connected, orders received and the first report acknowledged. */

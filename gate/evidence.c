@@ -20,9 +20,9 @@ struct local_entry {
 };
 
 struct reach_entry {
-    char *revision, *error;
-    bool ok;
-    int64_t at_ms;
+    struct reach_fact fact;
+    char *revision;
+    char *trouble; /* "STAGE: ERROR", NULL when ok */
     UT_hash_handle hh;
 };
 
@@ -77,7 +77,9 @@ static void node_drop(struct evidence *e, struct node_entry *n) {
     HASH_ITER(hh, n->reach, r, next) {
         HASH_DELETE(hh, n->reach, r);
         free(r->revision);
-        free(r->error);
+        free(r->trouble);
+        free(r->fact.stage);
+        free(r->fact.error);
         free(r);
     }
     free(n->fact.node);
@@ -112,6 +114,12 @@ void evidence_disbelieve(struct evidence *e, const char *node, int64_t now_ms) {
     e->version++;
 }
 
+/* On our clock; never 0, which means not said. */
+static int64_t expiry(int64_t now_ms, int64_t left_s) {
+    int64_t at = now_ms + left_s * 1000;
+    return at > 0 ? at : 1;
+}
+
 static void take_reach(struct node_entry *n, const Meshgate__V1__Reach *in, int64_t now_ms) {
     struct reach_entry *r;
     HASH_FIND_STR(n->reach, in->revision, r);
@@ -123,10 +131,21 @@ static void take_reach(struct node_entry *n, const Meshgate__V1__Reach *in, int6
         r->revision = mem_dup(in->revision);
         HASH_ADD_KEYPTR(hh, n->reach, r->revision, strlen(r->revision), r);
     }
-    free(r->error);
-    r->error = in->ok ? NULL : mem_printf("%s: %s", in->stage, in->error);
-    r->ok = in->ok;
-    r->at_ms = before(now_ms, in->age_ms);
+    struct reach_fact *f = &r->fact;
+    int64_t at = before(now_ms, in->age_ms);
+    free(r->trouble);
+    r->trouble = in->ok ? NULL : mem_printf("%s: %s", in->stage, in->error);
+    mem_set(&f->stage, in->stage);
+    mem_set(&f->error, in->ok ? NULL : in->error);
+    f->ok = in->ok;
+    f->at_ms = at > f->at_ms ? at : f->at_ms;
+    if (strcmp(in->stage, "ads") == 0) {
+        f->stream_ms = at;
+        f->stream_ok = in->ok;
+    }
+    f->rtt_us = in->rtt_us != 0 ? in->rtt_us : f->rtt_us;
+    f->first_byte_us = in->first_byte_us != 0 ? in->first_byte_us : f->first_byte_us;
+    f->cert_expires_ms = in->cert_expiry_s != 0 ? expiry(now_ms, in->cert_expiry_s) : f->cert_expires_ms;
 }
 
 /* --- local proxies --- */
@@ -137,6 +156,7 @@ static void local_drop(struct evidence *e, struct local_entry *l) {
     free(l->uid);
     free(l->fact.pod_ip);
     free(l->fact.dials);
+    free(l->fact.program);
     free(l->fact.cds_version);
     free(l->fact.lds_version);
     free(l->fact.build);
@@ -162,6 +182,7 @@ static void take_local(struct evidence *e, struct node_entry *n, const Meshgate_
     struct local_fact *f = &local_make(e, p->pod_uid, n)->fact;
     mem_set(&f->pod_ip, p->pod_ip);
     mem_set(&f->dials, p->dials);
+    mem_set(&f->program, p->program);
     mem_set(&f->cds_version, p->cds_version);
     mem_set(&f->lds_version, p->lds_version);
     mem_set(&f->build, p->build);
@@ -171,11 +192,9 @@ static void take_local(struct evidence *e, struct node_entry *n, const Meshgate_
     f->ready = p->ready;
     f->cds_rejected = p->cds_rejected;
     f->lds_rejected = p->lds_rejected;
-    f->cert_expires_ms = 0;
-    if (p->cert_expiry_s != 0) {
-        int64_t at = now_ms + p->cert_expiry_s * 1000;
-        f->cert_expires_ms = at > 0 ? at : 1;
-    }
+    f->xds_failures = p->xds_failures;
+    f->csr_failures = p->csr_failures;
+    f->cert_expires_ms = p->cert_expiry_s != 0 ? expiry(now_ms, p->cert_expiry_s) : 0;
     f->first_seen_ms = before(now_ms, p->first_seen_ms);
 }
 
@@ -409,15 +428,25 @@ int64_t evidence_sync_ms(const struct evidence *e, const char *replica, const ch
     return a != NULL && a->syncz_ms > r->current.syncz_ms ? a->syncz_ms : r->current.syncz_ms;
 }
 
-int evidence_reach(const struct evidence *e, const char *node, const char *revision, const char **error, int64_t *at_ms) {
+static const struct reach_entry *reach_get(const struct evidence *e, const char *node, const char *revision) {
     const struct node_entry *n = node_get(e, node);
     struct reach_entry *r = NULL;
     if (n != NULL) {
         HASH_FIND_STR(n->reach, revision, r);
     }
-    *error = r != NULL ? r->error : NULL;
-    *at_ms = r != NULL ? r->at_ms : 0;
-    return r == NULL ? -1 : r->ok ? 1 : 0;
+    return r;
+}
+
+int evidence_reach(const struct evidence *e, const char *node, const char *revision, const char **error, int64_t *at_ms) {
+    const struct reach_entry *r = reach_get(e, node, revision);
+    *error = r != NULL ? r->trouble : NULL;
+    *at_ms = r != NULL ? r->fact.at_ms : 0;
+    return r == NULL ? -1 : r->fact.ok ? 1 : 0;
+}
+
+const struct reach_fact *evidence_reach_fact(const struct evidence *e, const char *node, const char *revision) {
+    const struct reach_entry *r = reach_get(e, node, revision);
+    return r != NULL ? &r->fact : NULL;
 }
 
 void evidence_each_attached(const struct evidence *e, const char *replica,

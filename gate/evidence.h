@@ -14,11 +14,12 @@ struct evidence;
 
 /* Node witness, by pod UID. */
 struct local_fact {
-    char *pod_ip, *dials, *cds_version, *lds_version, *build;
+    char *pod_ip, *dials, *program, *cds_version, *lds_version, *build;
     uint32_t connections, xds_connections;
     bool stats_ok, ready;
     uint64_t cds_rejected, lds_rejected;
-    int64_t cert_expires_ms; /* monotonic; 0 not said */
+    uint64_t xds_failures, csr_failures; /* of pilot-agent or ztunnel */
+    int64_t cert_expires_ms;             /* monotonic; 0 not said */
     int64_t first_seen_ms;
 };
 
@@ -49,6 +50,18 @@ struct node_fact {
     int64_t scan_ms; /* time of the latest complete scan; 0 never */
     int64_t connected_since_ms;
     int64_t disbelieved_ms; /* when it last spoke of another node's pods; 0 never */
+};
+
+/* A node's test of a revision's xDS endpoint. */
+struct reach_fact {
+    bool ok;
+    char *stage, *error;     /* tcp, tls, ready, ads: reached when ok, else what failed; error NULL when ok */
+    int64_t at_ms;           /* of the latest test */
+    int64_t stream_ms;       /* of the latest real ADS stream; 0 never */
+    bool stream_ok;          /* it was answered */
+    uint32_t rtt_us;         /* 0 not known */
+    uint32_t first_byte_us;  /* of the latest ADS stream that was answered; 0 none */
+    int64_t cert_expires_ms; /* of istiod's certificate, monotonic; 0 not known */
 };
 
 struct evidence *evidence_new(void);
@@ -83,6 +96,8 @@ const struct node_fact *evidence_node(const struct evidence *e, const char *node
 int64_t evidence_sync_ms(const struct evidence *e, const char *replica, const char *namespace_);
 /* Result of the node's test of a revision's endpoint: -1 unknown, 0 no, 1 yes. *error borrowed. */
 int evidence_reach(const struct evidence *e, const char *node, const char *revision, const char **error, int64_t *at_ms);
+/* All of that test. Borrowed until the next change; NULL: not tested. */
+const struct reach_fact *evidence_reach_fact(const struct evidence *e, const char *node, const char *revision);
 /* Calls fn for each attached proxy of a replica. */
 void evidence_each_attached(const struct evidence *e, const char *replica,
                             void (*fn)(void *ctx, const struct attach_fact *f), void *ctx);

@@ -116,12 +116,14 @@ static bool named(const char *s, const char *field, struct err *err) {
     return s[0] != '\0' || err_set(err, ERR_PROTOCOL, "%s is empty", field);
 }
 
-static bool local_ok(const Meshgate__V1__LocalProxy *p, struct err *err) {
+static bool expiry_ok(int64_t left_s, const char *whose, struct err *err) {
     static const int64_t far_s = INT64_C(100) * 366 * 86400;
-    if (p->cert_expiry_s > far_s || p->cert_expiry_s < -far_s) {
-        return err_set(err, ERR_PROTOCOL, "cert_expiry_s of %s is out of range", p->pod_uid);
-    }
-    return named(p->pod_uid, "pod_uid of a local proxy", err);
+    return (left_s <= far_s && left_s >= -far_s) ||
+           err_set(err, ERR_PROTOCOL, "cert_expiry_s of %s is out of range", whose);
+}
+
+static bool local_ok(const Meshgate__V1__LocalProxy *p, struct err *err) {
+    return expiry_ok(p->cert_expiry_s, p->pod_uid, err) && named(p->pod_uid, "pod_uid of a local proxy", err);
 }
 
 static bool scan_ok(const Meshgate__V1__NodeScan *s, struct err *err) {
@@ -158,7 +160,8 @@ static bool report_ok(const Meshgate__V1__Report *r, struct err *err) {
         }
     }
     for (size_t i = 0; i < r->n_reach; i++) {
-        if (!named(r->reach[i]->revision, "revision of a reach test", err)) {
+        if (!named(r->reach[i]->revision, "revision of a reach test", err) ||
+            !expiry_ok(r->reach[i]->cert_expiry_s, r->reach[i]->revision, err)) {
             return false;
         }
     }
@@ -211,7 +214,8 @@ static bool gate_ok(const Meshgate__V1__GateMessage *m, struct err *err) {
     case MESHGATE__V1__GATE_MESSAGE__BODY_ASSIGNMENT:
         return assignment_ok(m->assignment, err);
     case MESHGATE__V1__GATE_MESSAGE__BODY_SLOT:
-        return named(m->slot->revision, "revision of a slot", err);
+        return named(m->slot->revision, "revision of a slot", err) &&
+               (m->slot->valid_ms > 0 || err_set(err, ERR_PROTOCOL, "a slot for %s is over already", m->slot->revision));
     case MESHGATE__V1__GATE_MESSAGE__BODY__NOT_SET:
     case _MESHGATE__V1__GATE_MESSAGE__BODY__CASE_IS_INT_SIZE:
         break;

@@ -53,12 +53,15 @@ static void question_free(struct io_question *q) {
 
 static void tell(struct io_question *q, enum io_status status, const char *body, size_t len) {
     struct io_question was = *q;
-    question_free(q);
     if (was.kind == REACH) {
-        struct io_reach r = {.ok = status == IO_OK, .stage = status == IO_OK ? "ready" : "tcp", .error = "", .rtt_us = 900};
+        bool stream = was.what[0], ok = status == IO_OK;
+        struct io_reach r = {.ok = ok, .stage = stream ? "ads" : ok ? "ready" : "tcp", .error = "", .rtt_us = 900};
+        r.first_byte_us = stream && ok ? 6000 : 0;
+        question_free(q);
         was.reached(was.ctx, &r);
         return;
     }
+    question_free(q);
     size_t n = status == IO_OK ? (len + PIECE - 1) / PIECE : 0;
     struct piece *pieces = mem_alloc((n + 1) * sizeof *pieces);
     for (size_t i = 0; i < n; i++) {
@@ -145,6 +148,13 @@ static struct io_question *io_reach(void *self, const struct io_target *t, int64
     return q;
 }
 
+static struct io_question *io_stream(void *self, const struct io_target *t, int64_t timeout_ms,
+                                     void (*fn)(void *ctx, const struct io_reach *r), void *ctx) {
+    struct io_question *q = question(self, REACH, "", t->address, "list", timeout_ms, ctx);
+    q->reached = fn;
+    return q;
+}
+
 static void io_drop(void *self, struct io_question *q) {
     (void)self;
     question_free(q);
@@ -209,6 +219,7 @@ static void start(struct node *n, uint64_t seed) {
                               .forget = io_forget,
                               .get = io_get,
                               .reach = io_reach,
+                              .stream = io_stream,
                               .drop = io_drop,
                               .scan = io_scan,
                               .link = {link_open, link_send, link_close}};

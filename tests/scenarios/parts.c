@@ -22,7 +22,7 @@ enum line { LINE_DOWN, LINE_OPENING, LINE_UP };
 
 struct io_question {
     struct node *node;
-    enum { ASK, GET, REACH } kind;
+    enum { ASK, GET, REACH, STREAM } kind;
     char *id, *address, *what;
     uint16_t port;
     int64_t deadline_ms;
@@ -53,7 +53,7 @@ struct parts {
     struct world *world;
     struct store *store;
     struct sched *sched;
-    uint64_t seed, random, questions;
+    uint64_t seed, random, questions, streams;
     struct gate *gate;
     struct kube *kube;
     struct metrics *metrics;
@@ -82,15 +82,35 @@ static void question_free(struct io_question *q) {
     free(q);
 }
 
+/* What the real io says of a way that is not good. */
+static void tell_reach(struct io_question *q, enum io_status s, const char *text) {
+    enum world_way way = world_way(q->node->parts->world, q->node->name, q->address);
+    bool stream = q->kind == STREAM, tls = way == WAY_WRONG_NAME || way == WAY_WRONG_ROOT;
+    bool ok = s == IO_OK && !tls && !(stream && way == WAY_TOKEN);
+    char error[200];
+    snprintf(error, sizeof error, "%s:15012: %s", q->address, text);
+    if (s == IO_OK && tls) {
+        snprintf(error, sizeof error,
+                 way == WAY_WRONG_NAME ? "wrong name: the certificate of istiod at %s:15012 is not for %s"
+                                       : "wrong CA: istiod's certificate at %s:15012 is not signed by --istio-root-file",
+                 q->address, q->what);
+    } else if (s == IO_OK && !ok) {
+        snprintf(error, sizeof error, "istiod at %s:15012 refused the token: authentication failure", q->address);
+    }
+    struct io_reach r = {.ok = ok, .error = error, .rtt_us = 900, .cert_expiry_s = 86400};
+    r.stage = stream ? "ads" : s != IO_OK ? "tcp" : tls ? "tls" : "ready";
+    r.first_byte_us = stream && ok ? 6000 : 0;
+    void (*fn)(void *, const struct io_reach *) = q->reached;
+    void *ctx = q->ctx;
+    question_free(q);
+    fn(ctx, &r);
+}
+
 static void tell(struct io_question *q, enum io_status s, char *body, size_t len) {
     static const char *const texts[] = {
         "", "no answer in time", "connection refused", "denied", "404 page not found", "garbled", "busy"};
-    if (q->kind == REACH) {
-        struct io_reach r = {.ok = s == IO_OK, .stage = s == IO_OK ? "ready" : "tcp", .error = texts[s], .rtt_us = 900};
-        void (*fn)(void *, const struct io_reach *) = q->reached;
-        void *ctx = q->ctx;
-        question_free(q);
-        fn(ctx, &r);
+    if (q->kind == REACH || q->kind == STREAM) {
+        tell_reach(q, s, texts[s]);
         return;
     }
     size_t n = s == IO_OK ? (len + SLICE - 1) / SLICE : 0;
@@ -115,9 +135,11 @@ static void answer(void *ctx) {
     enum io_status s = IO_TIMEOUT;
     if (sched_now(p->sched) < q->deadline_ms && !dark(q->node)) {
         p->questions++;
-        s = q->kind == ASK   ? world_ask(p->world, q->address, q->what, &body, &len)
+        bool good = world_way(p->world, q->node->name, q->address) == WAY_GOOD;
+        s = q->kind == ASK   ? good ? world_ask(p->world, q->address, q->what, &body, &len) : IO_UNREACHABLE
             : q->kind == GET ? world_get(p->world, q->address, q->port, q->what, &body, &len)
                              : world_reach(p->world, q->node->name, q->address);
+        p->streams += q->kind == STREAM;
     }
     if (s == IO_TIMEOUT && sched_now(p->sched) < q->deadline_ms) {
         timer_set(p->sched, &q->timer, q->deadline_ms, answer, q);
@@ -169,7 +191,14 @@ static struct io_question *io_get(void *self, const char *address, uint16_t port
 
 static struct io_question *io_reach(void *self, const struct io_target *t, int64_t timeout_ms,
                                     void (*fn)(void *ctx, const struct io_reach *r), void *ctx) {
-    struct io_question *q = question(self, REACH, "", t->address, "", timeout_ms, ctx);
+    struct io_question *q = question(self, REACH, "", t->address, t->server_name, timeout_ms, ctx);
+    q->reached = fn;
+    return q;
+}
+
+static struct io_question *io_stream(void *self, const struct io_target *t, int64_t timeout_ms,
+                                     void (*fn)(void *ctx, const struct io_reach *r), void *ctx) {
+    struct io_question *q = question(self, STREAM, "", t->address, t->server_name, timeout_ms, ctx);
     q->reached = fn;
     return q;
 }
@@ -414,6 +443,10 @@ struct gate *parts_gate(struct parts *p) {
     return p->gate;
 }
 
+uint64_t parts_streams(const struct parts *p) {
+    return p->streams;
+}
+
 uint64_t parts_questions(const struct parts *p) {
     return p->questions;
 }
@@ -431,6 +464,7 @@ static void start_node(struct parts *p, uint32_t i) {
                               .forget = io_forget,
                               .get = io_get,
                               .reach = io_reach,
+                              .stream = io_stream,
                               .drop = io_drop,
                               .scan = io_scan,
                               .link = {link_open, link_send, link_close}};

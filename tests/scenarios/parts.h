@@ -19,3 +19,5 @@ void parts_node_changed(struct parts *p);
 struct gate *parts_gate(struct parts *p); /* NULL while it is down */
 /* Questions of the agents that were answered so far. */
 uint64_t parts_questions(const struct parts *p);
+/* Real ADS streams that were opened as a test, by slot. */
+uint64_t parts_streams(const struct parts *p);

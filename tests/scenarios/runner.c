@@ -352,7 +352,8 @@ static void tell_truth(struct run *r) {
          "truth: %u proxies, %u on old, %u on canary, %u detached, %u not in sync, %u rejecting; %u workloads restarted, "
          "at most %u times",
          t.proxies, t.on_old, t.on_canary, t.detached, t.not_in_sync, t.rejecting, t.workloads_restarted, t.most_templates);
-    tell(r, "%llu questions were asked", (unsigned long long)parts_questions(r->parts));
+    tell(r, "%llu questions were asked, %llu streams opened to test the way", (unsigned long long)parts_questions(r->parts),
+         (unsigned long long)parts_streams(r->parts));
     if (strcmp(js_text(upgrade(r), "status", "phase", NULL), "Completed") == 0 && t.on_old > 0) {
         fail(r, 0, "completed while proxies are on the old revision", "");
     }

@@ -86,6 +86,10 @@ static void process_files(struct procfs *p, const char *key, const struct dial_s
     put_text(p, key, "status", status);
     put(p, key, "cmdline", cmdline, sizeof cmdline);
     put_text(p, key, "net/tcp6", tcp6_head);
+    char *fib =
+        mem_printf("Local:\n     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- %s\n        /32 host LOCAL\n", d->pod_ip);
+    put_text(p, key, "net/fib_trie", fib);
+    free(fib);
     put_text(p, key, "comm", "pilot-agent\n"); /* last: what makes it one to look at */
     free(cgroup);
     free(status);
@@ -117,7 +121,7 @@ static void tcp_text(const struct dial_seen *d, struct buf *b) {
     buf_str(b, tcp_head);
     tcp_row(b, 0, "0.0.0.0", 15020, "0.0.0.0", 0);
     for (unsigned n = 0; port && n < d->connections; n++) {
-        tcp_row(b, n + 1, d->pod_ip, 40000 + (unsigned)d->pid % 20000 + n, ip, port);
+        tcp_row(b, n + 1, d->pod_ip, (d->ports + n) & 0xffff, ip, port);
     }
 }
 
@@ -150,7 +154,8 @@ static void on_seen(void *ctx, const struct dial_seen *d) {
 }
 
 static void remove_process(struct procfs *p, struct process *x) {
-    static const char *const names[] = {"comm", "cmdline", "cgroup", "status", "net/tcp", "net/tcp6", "net", ""};
+    static const char *const names[] = {"comm",     "cmdline",      "cgroup", "status", "net/tcp",
+                                        "net/tcp6", "net/fib_trie", "net",    ""};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *path = mem_printf("%s/%s/%s", p->dir, x->key, names[i]);
         remove(path);

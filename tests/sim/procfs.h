@@ -1,7 +1,7 @@
 /*
- * A directory tree like /proc of each node of the embedded mesh: DIR/NODE/PID/{comm,cmdline,cgroup,status,net/tcp,net/tcp6}
- * in the kernel's formats, kept up to date with what the world's proxies dial. Files are replaced whole, never half
- * written.
+ * A directory tree like /proc of each node of the embedded mesh:
+ * DIR/NODE/PID/{comm,cmdline,cgroup,status,net/tcp,net/tcp6,net/fib_trie} in the kernel's formats, kept up to date with
+ * what the world's proxies dial. Files are replaced whole, never half written.
  */
 #pragma once
 

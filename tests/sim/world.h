@@ -35,6 +35,11 @@ enum io_status world_get(struct world *w, const char *ip, uint16_t port, const c
 /* What the agent of a node sees in /proc. -1: the node is dark. */
 int64_t world_scan(struct world *w, const char *node, void (*fn)(void *ctx, const struct dial_seen *d), void *ctx);
 bool world_node_dark(const struct world *w, const char *node);
+/* What is wrong on the way from a node to a revision. */
+enum world_way { WAY_GOOD, WAY_CUT, WAY_WRONG_NAME, WAY_WRONG_ROOT, WAY_TOKEN };
+/* istiod_ip: of a replica or the Service. */
+enum world_way world_way(const struct world *w, const char *node, const char *istiod_ip);
+/* IO_UNREACHABLE also where the way is cut. */
 enum io_status world_reach(struct world *w, const char *node, const char *istiod_ip);
 /* Address of replica n of a revision; NULL none. Are they to be seen as frozen / dead by whoever serves real sockets? */
 const char *world_istiod_ip(const struct world *w, const char *revision, uint32_t n);

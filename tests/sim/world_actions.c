@@ -128,12 +128,33 @@ static bool do_istiod(struct world *w, struct words *a, struct err *err) {
     return world_istiod_fault(&w->revs[world_revision(rev)].istiods[atoi(n)], a->at[2], err);
 }
 
+/* node NODE cut|wrong-name|wrong-root|refuse-token|join REV */
+static bool do_way(struct sim_node *node, struct words *a, struct err *err) {
+    static const char *const names[] = {"join", "cut", "wrong-name", "wrong-root", "refuse-token"};
+    int rev = a->n > 3 ? world_revision(a->at[3]) : -1;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(a->at[2], names[i]) == 0) {
+            if (rev < 0) {
+                return err_set(err, ERR_INVALID, "node: say which revision behind %s", a->at[2]);
+            }
+            node->ways[rev] = (enum world_way)i;
+            world_way_changed(node, rev);
+            return true;
+        }
+    }
+    return err_set(err, ERR_INVALID, "node: dark, back, or cut wrong-name wrong-root refuse-token join REVISION");
+}
+
 static bool do_node(struct world *w, struct words *a, struct err *err) {
     for (uint32_t n = 0; n < w->opts.nodes; n++) {
         if (strcmp(w->nodes[n].name, a->at[1]) == 0) {
-            w->nodes[n].dark = strcmp(a->at[2], "dark") == 0;
+            bool dark = strcmp(a->at[2], "dark") == 0;
             world_note(w, a->at[2], a->at[1]);
-            return w->nodes[n].dark || strcmp(a->at[2], "back") == 0 || err_set(err, ERR_INVALID, "node: dark or back");
+            if (!dark && strcmp(a->at[2], "back") != 0) {
+                return do_way(&w->nodes[n], a, err);
+            }
+            w->nodes[n].dark = dark;
+            return true;
         }
     }
     return err_set(err, ERR_NOT_FOUND, "node: there is no %s", a->at[1]);

@@ -59,8 +59,22 @@ bool world_node_dark(const struct world *w, const char *node) {
     return true;
 }
 
+enum world_way world_way(const struct world *w, const char *node, const char *istiod_ip) {
+    const struct sim_istiod *i = world_istiod_at(w, istiod_ip);
+    int rev = i ? i->rev : -1;
+    for (int n = 0; n < REVISIONS && rev < 0; n++) {
+        rev = strcmp(w->revs[n].service_ip, istiod_ip) == 0 ? n : -1;
+    }
+    for (uint32_t n = 0; n < w->opts.nodes && rev >= 0; n++) {
+        if (strcmp(w->nodes[n].name, node) == 0) {
+            return w->nodes[n].ways[rev];
+        }
+    }
+    return WAY_GOOD;
+}
+
 enum io_status world_reach(struct world *w, const char *node, const char *istiod_ip) {
-    if (world_node_dark(w, node)) {
+    if (world_node_dark(w, node) || world_way(w, node, istiod_ip) == WAY_CUT) {
         return IO_UNREACHABLE;
     }
     for (int rev = 0; rev < REVISIONS; rev++) {
@@ -82,6 +96,7 @@ static struct sim_pod *pod_by_ip(const struct world *w, const char *ip) {
     return n < w->ips ? w->by_ip[n] : NULL;
 }
 
+/* In order of their names, as pilot-agent writes them; counters do not exist before the first event. */
 static void agent_stats(const struct sim_pod *p, struct buf *b) {
     const struct sim_proxy *x = &p->proxy;
     buf_printf(
@@ -98,12 +113,18 @@ static void agent_stats(const struct sim_pod *p, struct buf *b) {
         buf_printf(b, "istio_agent_istiod_connection_terminations{type=\"error\"} %llu\n",
                    (unsigned long long)x->ended_by_error);
     }
+    buf_str(b, "# TYPE istio_agent_scrapes_total counter\nistio_agent_scrapes_total 1\n");
 }
 
-static void stats(const struct sim_pod *p, bool agent, bool texts, struct buf *b) {
+/* "filter=^$" leaves nothing of Envoy. */
+static void stats(const struct sim_pod *p, bool agent, const char *query, struct buf *b) {
     const struct sim_proxy *x = &p->proxy;
+    bool texts = strstr(query, "text_readouts") != NULL;
     if (agent) {
         agent_stats(p, b);
+    }
+    if (strstr(query, "filter=%5E%24")) {
+        return;
     }
     buf_printf(
         b,
@@ -162,7 +183,7 @@ enum io_status world_get(struct world *w, const char *ip, uint16_t port, const c
     if (port == 15021 && strcmp(path, "/healthz/ready") == 0) {
         s = p->proxy.served ? IO_OK : IO_BUSY;
     } else if ((port == 15020 || port == 15090) && strncmp(path, "/stats/prometheus", 17) == 0) {
-        stats(p, port == 15020, strstr(path, "text_readouts") != NULL, &b);
+        stats(p, port == 15020, path, &b);
     } else {
         s = IO_REFUSED;
     }
@@ -190,10 +211,12 @@ int64_t world_scan(struct world *w, const char *node, void (*fn)(void *ctx, cons
             }
             struct dial_seen d = {.pid = (int32_t)(1000 + p->born % 4000000)};
             snprintf(d.pod_uid, sizeof d.pod_uid, "%s", p->uid);
+            snprintf(d.program, sizeof d.program, "pilot-agent");
+            snprintf(d.pod_ip, sizeof d.pod_ip, "%s", p->ip_text);
             if (p->proxy.dials) {
-                snprintf(d.pod_ip, sizeof d.pod_ip, "%s", p->ip_text);
                 snprintf(d.remote, sizeof d.remote, "%s:15012", w->revs[p->proxy.rev].service_ip);
                 d.connections = 1;
+                d.ports = p->proxy.port;
             }
             fn(ctx, &d);
             found++;

@@ -37,6 +37,7 @@ struct sim_revision {
 struct sim_node {
     char *name, *zone, *ip;
     bool dark;
+    enum world_way ways[REVISIONS];
     struct sim_pod *pods;
 };
 
@@ -210,6 +211,8 @@ void world_proxy_start(struct sim_pod *p);
 void world_proxy_stop(struct sim_pod *p);
 void world_proxy_answer_soon(struct sim_pod *p);
 void world_push(struct world *w);
+/* Something has happened to the way from this node to that revision. */
+void world_way_changed(struct sim_node *n, int rev);
 bool world_istiod_fault(struct sim_istiod *i, const char *what, struct err *err);
 struct sim_istiod *world_istiod_at(const struct world *w, const char *ip);
 struct sim_istiod *world_pick_istiod(struct world *w, int rev);

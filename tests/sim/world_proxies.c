@@ -186,7 +186,8 @@ static void hung_up(void *ctx) {
 static void dial(void *ctx) {
     struct sim_pod *p = ctx;
     struct sim_proxy *x = &p->proxy;
-    struct sim_istiod *i = world_pick_istiod(p->w, x->rev);
+    bool open = p->node->ways[x->rev] == WAY_GOOD;
+    struct sim_istiod *i = open ? world_pick_istiod(p->w, x->rev) : NULL;
     if (i && i->process && !i->frozen) {
         attach(p, i);
     } else if (i && i->process) {
@@ -317,6 +318,17 @@ static void die(struct sim_istiod *i) {
     istiod_free(i->process);
     i->process = NULL;
     probe_in(i, 800);
+}
+
+void world_way_changed(struct sim_node *n, int rev) {
+    struct sim_pod *p;
+    DL_FOREACH2(n->pods, p, node_next) {
+        /* One whose token or roots went bad keeps the stream that it has. */
+        if (p->proxy.rev == rev && p->proxy.conn && n->ways[rev] == WAY_CUT) {
+            lose(p, false);
+            live_in(p, 200, 8000, dial);
+        }
+    }
 }
 
 bool world_istiod_fault(struct sim_istiod *i, const char *what, struct err *err) {

@@ -37,9 +37,11 @@ struct play {
     const char *dials;
     bool syncz_hangs, syncz_cut, link_down, blind;
     const char *connections, *cert;
-    unsigned asked_cert, asked_connections, asked_syncz, asked_ns, forgot, opens, hellos, reports, fulls;
+    unsigned streams, asked_cert, asked_connections, asked_syncz, asked_ns, forgot, opens, hellos, reports, fulls;
     uint64_t seq;
     bool answer_acks;
+    bool witness; /* as the latest Hello said */
+    char witness_why[256];
     Meshgate__V1__AgentMessage *last;           /* latest report */
     Meshgate__V1__AgentMessage *replica_report; /* latest one with a replica in it */
 };
@@ -156,6 +158,12 @@ static struct io_question *io_reach(void *self, const struct io_target *t, int64
     return q;
 }
 
+static struct io_question *io_stream(void *self, const struct io_target *t, int64_t timeout,
+                                     void (*fn)(void *ctx, const struct io_reach *r), void *ctx) {
+    ((struct play *)self)->streams++;
+    return io_reach(self, t, timeout, fn, ctx);
+}
+
 static void io_drop(void *self, struct io_question *q) {
     struct play *p = self;
     timer_cancel(p->sched, &q->timer);
@@ -168,8 +176,11 @@ static int64_t io_scan(void *self, void (*fn)(void *ctx, const struct dial_seen 
         err_set(err, ERR_DENIED, "no foreign process in /proc: hostPID is missing");
         return -1;
     }
-    struct dial_seen d = {
-        .pod_uid = "11111111-2222-3333-4444-555555555555", .pod_ip = "10.0.0.9", .connections = 1, .pid = 7};
+    struct dial_seen d = {.pod_uid = "11111111-2222-3333-4444-555555555555",
+                          .program = "pilot-agent",
+                          .pod_ip = "10.0.0.9",
+                          .connections = 1,
+                          .pid = 7};
     snprintf(d.remote, sizeof d.remote, "%s", p->dials);
     fn(ctx, &d);
     return 1;
@@ -245,6 +256,8 @@ static bool link_send(void *self, const void *bytes, size_t n) {
     if (m->body_case == MESHGATE__V1__AGENT_MESSAGE__BODY_HELLO) {
         p->hellos++;
         assert_string_equal(m->hello->node, "n1");
+        p->witness = m->hello->node_witness;
+        snprintf(p->witness_why, sizeof p->witness_why, "%s", m->hello->node_witness_why);
         wire_agent_free(m);
         return true;
     }
@@ -276,6 +289,7 @@ static struct play *play_new(void) {
                               .forget = io_forget,
                               .get = io_get,
                               .reach = io_reach,
+                              .stream = io_stream,
                               .drop = io_drop,
                               .scan = io_scan,
                               .link = {link_open, link_send, link_close}};

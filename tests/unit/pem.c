@@ -21,13 +21,13 @@ static void extend(X509 *x, X509 *issuer, int nid, const char *value) {
     X509_EXTENSION_free(e);
 }
 
-static X509 *make_cert(EVP_PKEY *key, const char *name, long serial, X509 *issuer, EVP_PKEY *issuer_key,
-                       const char *names) {
+static X509 *make_cert(EVP_PKEY *key, const char *name, long serial, X509 *issuer, EVP_PKEY *issuer_key, const char *names,
+                       long from_s, long to_s) {
     X509 *x = X509_new();
     X509_set_version(x, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(x), serial);
-    X509_gmtime_adj(X509_getm_notBefore(x), -60);
-    X509_gmtime_adj(X509_getm_notAfter(x), 86400);
+    X509_gmtime_adj(X509_getm_notBefore(x), from_s);
+    X509_gmtime_adj(X509_getm_notAfter(x), to_s);
     X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
     X509_set_issuer_name(x, X509_get_subject_name(issuer != NULL ? issuer : x));
     X509_set_pubkey(x, key);
@@ -56,12 +56,16 @@ static char *cert_text(X509 *x) {
 }
 
 void pem_init(struct pem *p, const char *names) {
+    pem_init_valid(p, names, -60, 86400);
+}
+
+void pem_init_valid(struct pem *p, const char *names, long from_s, long to_s) {
     static int authorities;
     EVP_PKEY *ca_key = make_key(), *key = make_key();
     char *name = mem_printf("test authority %d", ++authorities);
-    X509 *ca = make_cert(ca_key, name, 1, NULL, ca_key, NULL);
+    X509 *ca = make_cert(ca_key, name, 1, NULL, ca_key, NULL, -60, 86400);
     free(name);
-    X509 *leaf = make_cert(key, "test server", 2, ca, ca_key, names);
+    X509 *leaf = make_cert(key, "test server", 2, ca, ca_key, names, from_s, to_s);
     p->ca = cert_text(ca);
     p->cert = cert_text(leaf);
     BIO *b = BIO_new(BIO_s_mem());

@@ -135,6 +135,16 @@ static void test_blind_node_is_said(void **state) {
     const char *why;
     assert_false(agent_ready(p->agent, &why));
     assert_non_null(strstr(why, "hostPID"));
+    assert_false(p->witness);
+    assert_non_null(strstr(p->witness_why, "hostPID"));
+    p->blind = false;
+    live(p, 5000);
+    assert_true(p->witness);
+    assert_string_equal(p->witness_why, "");
+    assign(p, false, false, 1000);
+    live(p, 2000);
+    assert_true(agent_ready(p->agent, &why));
+    assert_int_equal(p->hellos, 3);
     play_free(p);
 }
 
@@ -163,6 +173,30 @@ static void test_certificate_runs_out_between_questions(void **state) {
     play_free(p);
 }
 
+/* Without a slot none, with one exactly one. */
+static void test_streams_are_opened_by_slot(void **state) {
+    (void)state;
+    struct play *p = play_new();
+    char canary[] = "canary", other[] = "other";
+    run(p, 10);
+    assign(p, false, false, 1000);
+    live(p, 30000);
+    assert_int_equal(p->streams, 0);
+    Meshgate__V1__Slot s = MESHGATE__V1__SLOT__INIT;
+    Meshgate__V1__GateMessage m = MESHGATE__V1__GATE_MESSAGE__INIT;
+    m.body_case = MESHGATE__V1__GATE_MESSAGE__BODY_SLOT;
+    m.slot = &s;
+    s.revision = canary, s.valid_ms = 5000;
+    to_agent(p, &m);
+    live(p, 30000);
+    assert_int_equal(p->streams, 1);
+    s.revision = other;
+    to_agent(p, &m);
+    live(p, 1000);
+    assert_int_equal(p->streams, 1);
+    play_free(p);
+}
+
 static void test_gate_that_acknowledges_the_future(void **state) {
     (void)state;
     struct play *p = play_new();
@@ -187,6 +221,7 @@ int main(void) {
         cmocka_unit_test(test_resync_tells_everything_again),
         cmocka_unit_test(test_blind_node_is_said),
         cmocka_unit_test(test_certificate_runs_out_between_questions),
+        cmocka_unit_test(test_streams_are_opened_by_slot),
         cmocka_unit_test(test_gate_that_acknowledges_the_future),
     };
     return cmocka_run_group_tests_name("agent", tests, NULL, NULL);

@@ -10,6 +10,7 @@ static struct {
     bool ok;
     char stage[16], error[256];
     uint32_t rtt_us;
+    int64_t cert_expiry_s;
 } seen;
 
 static int setup(void **state) {
@@ -30,6 +31,7 @@ static void on_result(void *ctx, const struct io_reach *r) {
     seen.calls++;
     seen.ok = r->ok;
     seen.rtt_us = r->rtt_us;
+    seen.cert_expiry_s = r->cert_expiry_s;
     snprintf(seen.stage, sizeof seen.stage, "%s", r->stage);
     snprintf(seen.error, sizeof seen.error, "%s", r->error != NULL ? r->error : "");
 }
@@ -53,6 +55,7 @@ static void test_good(void **state) {
     reach(&t, PATIENCE_MS);
     expect(true, "tls", "");
     assert_true(seen.rtt_us > 0);
+    assert_in_range(seen.cert_expiry_s, 86000, 86400);
     reach(&t, PATIENCE_MS); /* with the roots of before */
     expect(true, "tls", "");
     assert_int_equal(b.opened, 0); /* no stream, no token */
@@ -137,19 +140,55 @@ static void test_ready(void **state) {
     c.reply_len = strlen(c.reply);
     reach(&t, PATIENCE_MS);
     expect(false, "ready", "answers 503");
-    c.reply = NULL;
-    reach(&t, 2000);
-    assert_false(seen.ok);
-    assert_string_equal(seen.stage, "ready");
+    c.reply = NULL; /* closed to this node: proxies do not need it */
+    reach(&t, 1000);
+    expect(true, "tls", "");
     canned_done(&c, &b);
     reach(&t, PATIENCE_MS);
-    expect(false, "ready", "GET http://127.0.0.1:");
+    expect(true, "tls", "");
+}
+
+static void *on_open(void *ctx, struct rpc_server_stream *s, const char *method, const char *peer,
+                     const char *(*header)(struct rpc_server_stream *s, const char *key)) {
+    (void)ctx, (void)s, (void)method, (void)peer, (void)header;
+    return NULL;
+}
+
+/* A server with a certificate of this time; what a test of it says. */
+static void reach_valid(long from_s, long to_s) {
+    static const char *const methods[] = {"/x/y", NULL};
+    static const struct rpc_server_ops ops = {.open = on_open};
+    struct io_target t = bench_target(&b);
+    struct pem pem;
+    struct err err = {0};
+    pem_init_valid(&pem, "DNS:istiod-canary.istio-system.svc", from_s, to_s);
+    bench_write(b.root_file, pem.ca);
+    struct rpc_server_opts so = {.address = "127.0.0.1:0", .cert_pem = pem.cert, .key_pem = pem.key, .methods = methods};
+    struct rpc_server *server = rpc_server_new(b.rpc, &so, &ops, &b, &err);
+    assert_string_equal(err.text, "");
+    t.xds_port = (uint16_t)rpc_server_port(server);
+    reach(&t, PATIENCE_MS);
+    rpc_server_free(server);
+    pem_done(&pem);
+}
+
+static void test_time(void **state) {
+    (void)state;
+    reach_valid(-7200, -3600);
+    expect(false, "tls", "expired: the certificate of istiod at 127.0.0.1:");
+    assert_in_range(-seen.cert_expiry_s, 3600, 3700);
+    reach_valid(3600, 7200);
+    expect(false, "tls", "not yet valid:");
+    assert_in_range(seen.cert_expiry_s, 7100, 7200);
+    reach_valid(-60, 600);
+    expect(true, "tls", "");
+    assert_in_range(seen.cert_expiry_s, 500, 600);
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_good), TEST(test_trust), TEST(test_no_tls), TEST(test_bad_target),
-                                       TEST(test_ready)};
+    const struct CMUnitTest tests[] = {TEST(test_good),       TEST(test_trust), TEST(test_no_tls),
+                                       TEST(test_bad_target), TEST(test_ready), TEST(test_time)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 
 #define POD_UID "0f2c9d1e-7a6b-4c3d-8e5f-0123456789ab"
 #define POD_SLICE "pod0f2c9d1e_7a6b_4c3d_8e5f_0123456789ab"
+#define STATIC_UID "0f2c9d1e7a6b4c3d8e5f0123456789ab"
 
 static const struct {
     const char *text, *want;
@@ -25,7 +26,22 @@ static const struct {
     {"12:memory:/kubepods/burstable/pod" POD_UID "/c0ffee\n11:cpu:/kubepods/burstable/pod" POD_UID "/c0ffee\n", POD_UID},
     {"0::/kubepods/pod11111111-1111-1111-1111-111111111111/x/kubelet/kubepods/pod" POD_UID "/y\n", POD_UID},
     {"0::/kubepods/pod" POD_UID, POD_UID},
-    {"0::/kubepods/pod0f2c9d1e7a6b4c3d8e5f0123456789ab/y\n", NULL},
+    {"1:name=systemd:/system.slice/containerd.service/kubepods-burstable-" POD_SLICE ".slice:cri-containerd:c0ffee\n",
+     POD_UID},
+    {"0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-" POD_SLICE ".slice/crio-c0ffee.scope/container\n",
+     POD_UID},
+    {"4:devices:/kubepods.slice/kubepods-" POD_SLICE ".slice/docker-c0ffee.scope\n3:pids:/\n", POD_UID},
+    {"0::/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-" POD_SLICE
+     ".slice/cri-containerd-c0ffee.scope\n",
+     POD_UID},
+    {"0::/../kubepods-" POD_SLICE ".slice/crio-c0ffee.scope\n", POD_UID},
+    {"0::/../../besteffort/pod" POD_UID "/c0ffee\n", POD_UID},
+    {"0::/kubepods/burstable/pod" STATIC_UID "/c0ffee\n", STATIC_UID},
+    {"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" STATIC_UID ".slice/crio-c0ffee.scope\n",
+     STATIC_UID},
+    {"0::/../kubepods-pod" STATIC_UID ".slice/cri-containerd-c0ffee.scope\n", STATIC_UID},
+    {"0::/kubepods/burstable/pod" STATIC_UID "0/c0ffee\n", NULL},
+    {"0::/kubepods/burstable/pod0123456789abcdef/c0ffee\n", NULL},
     {"0::/kubepods/pod" POD_UID "0/y\n", NULL},
     {"0::/kubepods/pod0f2c9d1e-7a6b-4c3d-8e5f-0123456789a\n", NULL},
     {"0::/kubepods/pod0f2c9d1e-7a6b-4c3d-8e5f+0123456789ab\n", NULL},
@@ -61,8 +77,9 @@ static const char tcp6[] =
          "   1: 0000000000000000FFFF00000C01F60A:BC16 0000000000000000FFFF000010F9600A:3AA4 01" TAIL " 1337" REST
          "   2: 00000000000000000000000000000000:3AAC 00000000000000000000000000000000:0000 0A" TAIL " 1337" REST;
 
-static void on_line(void *ctx, const char *local_ip, const char *remote_ip) {
+static void on_line(void *ctx, const char *local_ip, uint16_t local_port, const char *remote_ip) {
     char *text = ctx;
+    assert_true(local_port == 0xBC16 || local_port == 0xBC19);
     sprintf(text + strlen(text), "%s>%s ", local_ip, remote_ip);
 }
 
@@ -113,6 +130,12 @@ static void process(const char *root, int pid, const char *comm, const char *uid
 static void on_pod(void *ctx, const struct dial_seen *d) {
     char *text = ctx;
     sprintf(text + strlen(text), "%.4s ip=%s to=%s n=%u\n", d->pod_uid, d->pod_ip, d->remote, d->connections);
+    assert_false(d->cut);
+    if (d->program[0] != 'z') {
+        assert_string_equal(d->program, "pilot-agent");
+    } else {
+        strcat(text, "ztunnel\n");
+    }
 }
 
 static void remove_tree(const char *root) {
@@ -180,6 +203,102 @@ static void test_long_table(void **state) {
     remove_tree(root);
 }
 
+static void put_bytes(const char *root, int pid, const char *name, const char *p, size_t n) {
+    char path[512];
+    snprintf(path, sizeof(path), "%s/%d/%s", root, pid, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(p, 1, n, f), n);
+    fclose(f);
+}
+
+/* ztunnel counts; pilot-agent's other commands (istio-init, hooks) and one that has just ended do not. */
+static void test_programs(void **state) {
+    (void)state;
+    static const char proxy[] = "/usr/local/bin/pilot-agent\0proxy\0router", init[] = "pilot-agent\0istio-iptables\0-p";
+    char root[] = "/tmp/meshgate-proc-XXXXXX", seen[1024] = "";
+    assert_non_null(mkdtemp(root));
+    process(root, 10, "ztunnel", "1337", "aaaa0000-0000-0000-0000-000000000000", tcp);
+    process(root, 11, "pilot-agent", "1337", "bbbb0000-0000-0000-0000-000000000000", HEAD ISTIOD);
+    put_bytes(root, 11, "cmdline", proxy, sizeof proxy);
+    process(root, 12, "pilot-agent", "1337", "cccc0000-0000-0000-0000-000000000000", HEAD);
+    put_bytes(root, 12, "cmdline", init, sizeof init);
+    process(root, 13, "pilot-agent", "1337", "dddd0000-0000-0000-0000-000000000000", HEAD);
+    put_bytes(root, 13, "cmdline", "", 0);
+    assert_int_equal(socket_scan(root, 15012, on_pod, seen, NULL), 2);
+    assert_non_null(strstr(seen, "aaaa ip=10.246.1.12 to=10.96.249.16:15012 n=2\nztunnel\n"));
+    assert_non_null(strstr(seen, "bbbb ip=10.246.1.12 to=10.96.249.16:15012 n=1\n"));
+    remove_tree(root);
+}
+
+/* Without a connection the address is the network namespace's, so that the proxy can be asked why. */
+static void test_address(void **state) {
+    (void)state;
+    char root[] = "/tmp/meshgate-proc-XXXXXX", seen[1024] = "";
+    assert_non_null(mkdtemp(root));
+    process(root, 10, "pilot-agent", "1337", "aaaa0000-0000-0000-0000-000000000000", HEAD);
+    put(root, 10, "net/fib_trie", "Local:\n     |-- 10.244.3.7\n        /32 host LOCAL\n");
+    process(root, 11, "pilot-agent", "1337", "bbbb0000-0000-0000-0000-000000000000", HEAD);
+    put(root, 11, "net/if_inet6", "fd000000000000000000000000000002 04 40 00 82     eth0\n");
+    assert_int_equal(socket_scan(root, 15012, on_pod, seen, NULL), 2);
+    assert_non_null(strstr(seen, "aaaa ip=10.244.3.7 to= n=0\n"));
+    assert_non_null(strstr(seen, "bbbb ip=fd00::2 to= n=0\n"));
+    remove_tree(root);
+}
+
+static void test_v6_only(void **state) {
+    (void)state;
+    char root[] = "/tmp/meshgate-proc-XXXXXX", seen[1024] = "";
+    assert_non_null(mkdtemp(root));
+    process(root, 10, "pilot-agent", "1337", "aaaa0000-0000-0000-0000-000000000000", HEAD);
+    put(root, 10, "net/tcp6",
+        HEAD "   0: 000000FD000000000000000001000000:BC16 000000FD000000000000000002000000:3AA4 01" TAIL " 1337" REST);
+    assert_int_equal(socket_scan(root, 15012, on_pod, seen, NULL), 1);
+    assert_string_equal(seen, "aaaa ip=fd00::1 to=[fd00::2]:15012 n=1\n");
+    remove_tree(root);
+}
+
+/* Less than all must not pass for fewer proxies. */
+static void test_forbidden(void **state) {
+    (void)state;
+    char root[] = "/tmp/meshgate-proc-XXXXXX", seen[1024] = "", path[600];
+    struct err err = {0};
+    assert_non_null(mkdtemp(root));
+    process(root, 10, "pilot-agent", "1337", "aaaa0000-0000-0000-0000-000000000000", HEAD ISTIOD);
+    process(root, 11, "pilot-agent", "1337", "bbbb0000-0000-0000-0000-000000000000", HEAD ISTIOD);
+    uid_t me = geteuid();
+    assert_int_equal(chmod(root, 0755), 0);
+    for (int pid = 10; pid <= 11; pid++) {
+        snprintf(path, sizeof path, "%s/%d", root, pid);
+        assert_int_equal(chmod(path, 0755), 0);
+        snprintf(path, sizeof path, "%s/%d/net", root, pid);
+        assert_int_equal(chmod(path, 0755), 0);
+    }
+    snprintf(path, sizeof path, "%s/11/net/tcp", root);
+    assert_int_equal(chmod(path, 0), 0);
+    if (me == 0) {
+        assert_int_equal(seteuid(65534), 0);
+    }
+    assert_int_equal(socket_scan(root, 15012, on_pod, seen, &err), -1);
+    assert_int_equal(err.code, ERR_DENIED);
+    assert_non_null(strstr(err.text, "/11/net/tcp"));
+    assert_string_equal(seen, "");
+    assert_int_equal(seteuid(me), 0);
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(socket_scan(root, 15012, on_pod, seen, &err), 2);
+    for (int pid = 10; pid <= 11; pid++) { /* as hidepid=1 does */
+        snprintf(path, sizeof path, "%s/%d/comm", root, pid);
+        assert_int_equal(chmod(path, 0), 0);
+    }
+    if (me == 0) {
+        assert_int_equal(seteuid(65534), 0);
+    }
+    assert_int_equal(socket_scan(root, 15012, on_pod, seen, &err), -1);
+    assert_non_null(strstr(err.text, "hidepid"));
+    assert_int_equal(seteuid(me), 0);
+    remove_tree(root);
+}
+
 /* The kernel's own files, of this very process. */
 static void test_real_proc(void **state) {
     (void)state;
@@ -192,7 +311,8 @@ static void test_real_proc(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cgroup),     cmocka_unit_test(test_lines),     cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_long_table), cmocka_unit_test(test_real_proc),
+        cmocka_unit_test(test_long_table), cmocka_unit_test(test_real_proc), cmocka_unit_test(test_programs),
+        cmocka_unit_test(test_address),    cmocka_unit_test(test_v6_only),   cmocka_unit_test(test_forbidden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
