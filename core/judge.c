@@ -76,9 +76,10 @@ static struct judgement judge_unread(const struct case_ *c, uint32_t home, enum 
 }
 
 /* An acknowledgement that istiod takes for expired never counts there, although the proxy answers each push: Envoy, which
- * takes pushes in their order, then has a later version than the one that stands as acknowledged. */
+ * takes pushes in their order, then goes on to later versions while what istiod has for acknowledged stands still. To be
+ * ahead of it is not enough: one that stopped answering stays ahead. */
 static bool answers_all_the_same(const struct case_ *c) {
-    return c->node_seen && c->p->version == VERSION_AHEAD;
+    return c->node_seen && within(c->p->accepted_ms, c->now_ms, c->policy->dwell_ack_ms);
 }
 
 /* A rejection or an overdue acknowledgement, if fresh evidence says so. */

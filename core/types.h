@@ -207,6 +207,7 @@ struct proxy_row {
     int64_t cut_since_ms;          /* its Envoy says that it has no control plane since then; 0: it has, or says nothing */
     bool refused;                  /* ... and its agent, that it is turned away (certificate request, token, root) */
     enum version_match version;
+    int64_t accepted_ms; /* when its Envoy was last seen to have taken another config than before; 0: not seen */
     int64_t version_differs_since_ms;
     bool cert_expired;
 

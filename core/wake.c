@@ -31,6 +31,7 @@ static void wake_proxy(struct alarm *a, const struct policy *policy, const struc
     lasts(a, p->created_ms, policy->dwell_start_ms);
     lasts(a, p->detached_since_ms, policy->dwell_absent_ms);
     lasts(a, p->pending_since_ms, policy->dwell_ack_ms);
+    lasts(a, p->accepted_ms, policy->dwell_ack_ms);
     lasts(a, p->dials_differ_since_ms, policy->dwell_conflict_ms);
     lasts(a, p->xds_down_since_ms, policy->dwell_conflict_ms);
     lasts(a, p->cut_since_ms, policy->dwell_absent_ms);

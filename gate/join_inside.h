@@ -21,6 +21,7 @@ struct pod_memory {
     uint32_t absent_looks;
     int64_t dials_since_ms, xds_since_ms, version_since_ms;
     uint64_t version_hash; /* of what Envoy had accepted then */
+    int64_t accepted_ms;   /* when that became another */
     int64_t cut_since_ms;
     /* what its labels ask for: worked out anew when they are others */
     json_t *pod_labels, *namespace_labels;

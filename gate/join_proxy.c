@@ -154,12 +154,14 @@ static void take_version(struct round *r, struct proxy_row *p, const struct loca
     p->version = fresh ? compare_versions(l, a) : VERSION_UNKNOWN;
     const char *cds = l->cds_version ? l->cds_version : "", *lds = l->lds_version ? l->lds_version : "";
     uint64_t hash = text_hash(text_hash(1, cds, strlen(cds)), lds, strlen(lds));
-    if (hash != m->version_hash) {
+    if (l->stats_ok && hash != m->version_hash) {
+        m->accepted_ms = r->now_ms; /* seen for the first time as well: it has not been seen to stand still yet */
         m->version_hash = hash;
         m->version_since_ms = 0;
     }
     since(&m->version_since_ms, p->version == VERSION_DIFFERS, r->now_ms);
     p->version_differs_since_ms = m->version_since_ms;
+    p->accepted_ms = m->accepted_ms;
 }
 
 static void take_node(struct round *r, struct proxy_row *p, const struct inv_pod *pod, struct pod_memory *m) {

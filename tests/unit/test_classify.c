@@ -234,9 +234,14 @@ static void trouble_rows(void) {
     ROW("young, image missing", SYNCING, IMAGE_PULL, ABSENT(9, 600000), YOUNG, p->trouble = REASON_IMAGE_PULL);
     ROW("locked by its istiod", STALE, PROXY_PUSH_BLOCKED, p->blocked = true);
     ROW("acknowledges too late, but accepts", MOVED, NONE, p->sync = SYNC_PENDING, p->pending_since_ms = now - 90000,
-        p->version = VERSION_AHEAD);
+        p->version = VERSION_AHEAD, p->accepted_ms = now - 29000);
+    ROW("acknowledges one type too late, goes on to accept", MOVED, NONE, p->sync = SYNC_PENDING,
+        p->pending_since_ms = now - 90000, p->version = VERSION_DIFFERS, p->version_differs_since_ms = now - 5000,
+        p->accepted_ms = now - 5000);
+    ROW("ahead, and stands still there", STALE, ACK_OVERDUE, p->sync = SYNC_PENDING, p->pending_since_ms = now - 90000,
+        p->version = VERSION_AHEAD, p->accepted_ms = now - 30000);
     ROW("accepted before its node fell silent", STALE, ACK_OVERDUE, p->sync = SYNC_PENDING,
-        p->pending_since_ms = now - 90000, p->version = VERSION_AHEAD, p->node_at_ms = AGED);
+        p->pending_since_ms = now - 90000, p->version = VERSION_AHEAD, p->accepted_ms = now - 5000, p->node_at_ms = AGED);
     ROW("ahead of istiod's word", MOVED, NONE, p->version = VERSION_AHEAD);
     ROW("old one whose certificate ran out", CONFLICT, CERT_EXPIRED, mesh_init(m), p->cert_expired = true);
 }
