@@ -82,6 +82,17 @@ static bool answers_all_the_same(const struct case_ *c) {
     return c->node_seen && within(c->p->accepted_ms, c->now_ms, c->policy->dwell_ack_ms);
 }
 
+static struct judgement contradicts(bool young, enum reason meanwhile, enum reason then) {
+    return young ? judged(STATE_SYNCING, meanwhile) : judged(STATE_CONFLICT, then);
+}
+
+/* Its Envoy has no connection, or does not say; its istiod lists it. */
+static struct judgement not_up(const struct case_ *c) {
+    bool young = within(c->p->xds_down_since_ms, c->now_ms, c->policy->dwell_conflict_ms);
+    struct judgement silent = judged(STATE_UNKNOWN, REASON_VERSION_UNSEEN);
+    return young || cut_off(c) ? contradicts(young, REASON_RECONNECTING, REASON_NODE_LOST_XDS) : silent;
+}
+
 /* A rejection or an overdue acknowledgement, if fresh evidence says so. */
 static bool judge_sync(const struct case_ *c, struct judgement *out) {
     const struct proxy_row *p = c->p;
@@ -103,7 +114,7 @@ static bool judge_sync(const struct case_ *c, struct judgement *out) {
         }
         if (p->pending_since_ms != 0 && !within(p->pending_since_ms, c->now_ms, c->policy->dwell_ack_ms) &&
             !answers_all_the_same(c)) {
-            *out = judged(STATE_STALE, REASON_ACK_OVERDUE);
+            *out = cut_off(c) ? not_up(c) : judged(STATE_STALE, REASON_ACK_OVERDUE);
             return true;
         }
         return false;
@@ -151,10 +162,6 @@ static struct judgement node_missing(const struct case_ *c) {
     return judged(STATE_UNKNOWN, p->node_at_ms == 0 ? REASON_NODE_NOT_SEEN : REASON_NODE_STALE);
 }
 
-static struct judgement contradicts(bool lasts, enum reason meanwhile, enum reason then) {
-    return lasts ? judged(STATE_SYNCING, meanwhile) : judged(STATE_CONFLICT, then);
-}
-
 /* Sync as Envoy has it. true: it contradicts, or its word is demanded and missing. */
 static bool judge_version(const struct case_ *c, bool demanded, struct judgement *out) {
     const struct proxy_row *p = c->p;
@@ -193,9 +200,8 @@ bool judge_node(const struct case_ *c, bool synced, bool proof, struct judgement
         return false;
     }
     if (!p->xds_up) {
-        *out = contradicts(within(p->xds_down_since_ms, c->now_ms, policy->dwell_conflict_ms), REASON_RECONNECTING,
-                           REASON_NODE_LOST_XDS);
-        return true;
+        *out = not_up(c);
+        return cut_off(c) || demanded;
     }
     /* Without a fresh reading of its sync there is nothing to compare with. */
     return judge_version(c, demanded && synced, out);

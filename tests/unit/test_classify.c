@@ -175,8 +175,14 @@ static void node_rows(void) {
     ROW("dials who knows, not demanded", MOVED, NONE, p->dials = REV_UNKNOWN, policy->node_witness = false);
     ROW("dials old, not demanded", CONFLICT, DIAL_DISAGREES, p->dials = OLD, policy->node_witness = false);
     ROW("no xds, within", SYNCING, RECONNECTING, p->xds_up = false, p->xds_down_since_ms = now - 59999);
-    ROW("no xds, beyond", CONFLICT, NODE_LOST_XDS, p->xds_up = false, p->xds_down_since_ms = now - 60000);
-    ROW("no xds, since the future", CONFLICT, NODE_LOST_XDS, p->xds_up = false, p->xds_down_since_ms = now + 1);
+    ROW("no xds, beyond", CONFLICT, NODE_LOST_XDS, p->xds_up = false, p->xds_down_since_ms = p->cut_since_ms = now - 60000);
+    ROW("no xds, since the future", CONFLICT, NODE_LOST_XDS, p->xds_up = false, p->xds_down_since_ms = now + 1,
+        p->cut_since_ms = now - 1000);
+    ROW("no word of its Envoy, beyond", UNKNOWN, VERSION_UNSEEN, p->xds_up = false, p->xds_down_since_ms = now - 60000);
+    ROW("no xds, and behind", CONFLICT, NODE_LOST_XDS, p->xds_up = false, p->sync = SYNC_PENDING,
+        p->pending_since_ms = now - 60000, p->xds_down_since_ms = p->cut_since_ms = now - 60000);
+    ROW("no word of its Envoy, and behind", STALE, ACK_OVERDUE, p->xds_up = false, p->sync = SYNC_PENDING,
+        p->pending_since_ms = now - 60000, p->xds_down_since_ms = now - 60000);
     ROW("version differs, within", MOVED, NONE, p->version = VERSION_DIFFERS, p->version_differs_since_ms = now - 59999);
     ROW("version differs, beyond", CONFLICT, VERSION_DISAGREES, p->version = VERSION_DIFFERS,
         p->version_differs_since_ms = now - 60000);
