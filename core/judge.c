@@ -16,14 +16,22 @@ static struct judgement waiting(const struct case_ *c, enum reason reason) {
     return judged(STATE_SYNCING, c->p->trouble != REASON_NONE ? c->p->trouble : reason);
 }
 
+static bool is_down(const struct case_ *c, uint32_t home) {
+    const struct revision_row *r = is_revision(c->seen, home) ? &c->seen->revisions[home] : NULL;
+    return r && (r->ready == 0 || r->answering == 0);
+}
+
+/* Its agent is turned away, by a control plane that is there. */
+static bool refused(const struct case_ *c, uint32_t home) {
+    return cut_off(c) && c->p->refused && !is_down(c, home);
+}
+
 /* Nobody has it, beyond every dwell time. */
 static struct judgement detached(const struct case_ *c, uint32_t home) {
     if (c->p->trouble != REASON_NONE) {
         return judged(STATE_DETACHED, c->p->trouble);
     }
-    const struct revision_row *r = is_revision(c->seen, home) ? &c->seen->revisions[home] : NULL;
-    bool down = r && (r->ready == 0 || r->answering == 0);
-    return judged(STATE_DETACHED, down ? REASON_CONTROL_PLANE_DOWN : REASON_NO_STREAM);
+    return judged(STATE_DETACHED, is_down(c, home) ? REASON_CONTROL_PLANE_DOWN : REASON_NO_STREAM);
 }
 
 /* One look that missed a stream which is only being recycled. */
@@ -45,7 +53,7 @@ static struct judgement judge_absent(const struct case_ *c, uint32_t home) {
     if (only_recycled(c)) {
         return judged(STATE_MOVED, REASON_NONE);
     }
-    if (c->node_seen && p->refused && p->cut_since_ms != 0) {
+    if (refused(c, home)) {
         return judged(STATE_DETACHED, REASON_CREDENTIALS_REFUSED);
     }
     if (c->young) {
@@ -66,7 +74,7 @@ static struct judgement judge_unread(const struct case_ *c, uint32_t home, enum 
     if (!cut_off(c)) {
         return judged(STATE_UNKNOWN, why);
     }
-    if (c->p->refused) {
+    if (refused(c, home)) {
         return judged(STATE_DETACHED, REASON_CREDENTIALS_REFUSED);
     }
     if (within(c->p->cut_since_ms, c->now_ms, c->policy->dwell_absent_ms)) {

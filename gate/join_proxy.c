@@ -173,6 +173,8 @@ static void take_node(struct round *r, struct proxy_row *p, const struct inv_pod
     bool cut = l && p->node != IDX_NONE && l->stats_ok && l->xds_connections == 0;
     since(&m->cut_since_ms, cut, r->now_ms);
     p->cut_since_ms = m->cut_since_ms;
+    /* One that has a certificate was let in once; what fails now is its control plane, not its credentials. */
+    p->refused = cut && l->csr_failures > 0 && l->cert_expires_ms == 0;
     if (!l || p->node == IDX_NONE) {
         since(&m->dials_since_ms, false, 0);
         since(&m->xds_since_ms, false, 0);

@@ -234,6 +234,8 @@ static void trouble_rows(void) {
     ROW("cut off says a silent node", UNKNOWN, CP_STALE, p->attached_at_ms = AGED, p->cut_since_ms = now - 60000,
         p->node_at_ms = AGED);
     ROW("refused, young", DETACHED, CREDENTIALS_REFUSED, ABSENT(1, 100), YOUNG, p->refused = true, p->cut_since_ms = now);
+    ROW("turned away by nobody", DETACHED, CONTROL_PLANE_DOWN, ABSENT(9, 600000), p->refused = true,
+        p->cut_since_ms = now - 90000, m->revisions[NEW].ready = 0);
     ROW("refused once, connected now", SYNCING, STARTING, ABSENT(1, 100), YOUNG, p->refused = true);
     ROW("nobody is left to attach to", DETACHED, CONTROL_PLANE_DOWN, ABSENT(9, 600000), m->revisions[NEW].ready = 0);
     ROW("absent because it crashes", DETACHED, CRASH_LOOP, ABSENT(9, 600000), p->trouble = REASON_CRASH_LOOP);
