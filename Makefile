@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 STORY ?= healthy
 
-.PHONY: all deps build demo test test-quick e2e bench lint format clean
+.PHONY: all deps build demo test test-quick fuzz e2e bench lint format clean
 
 all: build
 
@@ -27,6 +27,11 @@ test: deps
 # The same without the sanitizer builds.
 test-quick: deps
 	@python3 tests/run --presets dev
+
+# The readers of what others write, one minute each (FUZZ_SECONDS) from the corpus that is kept here.
+fuzz: deps
+	@tools/deps tests/fuzz/packages.txt
+	@tests/fuzz/run
 
 e2e: build
 	@tests/e2e/run
