@@ -90,19 +90,17 @@ bool world_admit(struct world *w, json_t *pod, struct err *err) {
     const char *ns = js_text(pod, "metadata", "namespace", NULL), *revision = NULL;
     const json_t *labels = js_at(store_get(w->store, "namespaces", NULL, ns), "metadata", "labels", NULL);
     const json_t *pod_labels = js_at(pod, "metadata", "labels", NULL);
+    const char *refusal = world_refusal(w, ns);
     enum injector_result r = injectors_for(w->injectors, ns, labels, pod_labels, &revision);
     int rev = r == INJECTOR_ONE || r == INJECTOR_SEVERAL ? world_revision(revision) : -1;
-    if (rev < 0) {
-        return true;
-    }
-    if (!call_injector(w, rev, err)) {
+    if (rev >= 0 && !call_injector(w, rev, err)) {
         return false;
     }
-    if (!injector_opted_out(ns, pod_labels, js_at(pod, "metadata", "annotations", NULL),
-                            js_bool(pod, false, "spec", "hostNetwork", NULL))) {
+    if (rev >= 0 && !injector_opted_out(ns, pod_labels, js_at(pod, "metadata", "annotations", NULL),
+                                        js_bool(pod, false, "spec", "hostNetwork", NULL))) {
         world_inject(pod, w->revs[rev].name, w->revs[rev].version);
     }
-    return true;
+    return !refusal || err_set(err, ERR_DENIED, "%s", refusal);
 }
 
 static bool admit(void *ctx, json_t *pod, struct err *err) {
@@ -163,7 +161,7 @@ void world_free(struct world *w) {
     while (w->rejections) {
         world_forget_rejection(w, w->rejections);
     }
-    world_forget_withheld(w, NULL);
+    world_faults_free(w);
     free_revision(w, &w->revs[OLD]);
     free_revision(w, &w->revs[CANARY]);
     for (uint32_t n = 0; n < w->opts.nodes; n++) {

@@ -5,19 +5,6 @@
 
 #include "world_impl.h"
 
-void world_forget_withheld(struct world *w, const char *prefix) {
-    for (struct sim_withheld **at = &w->withheld; *at;) {
-        struct sim_withheld *x = *at;
-        if (!prefix || strcmp(x->prefix, prefix) == 0) {
-            *at = x->next;
-            free(x->prefix);
-            free(x);
-        } else {
-            at = &x->next;
-        }
-    }
-}
-
 void world_forget_rejection(struct world *w, struct sim_rejection *r) {
     HASH_DEL(w->rejections, r);
     free(r->ns);
@@ -25,17 +12,10 @@ void world_forget_rejection(struct world *w, struct sim_rejection *r) {
     free(r);
 }
 
-struct words {
-    char text[512];
-    char *at[8];
-    size_t n;
-    const char *rest[8]; /* the action from this word on, as it was written */
-};
-
 static void split(const char *action, struct words *out) {
     *out = (struct words){.n = 0};
     snprintf(out->text, sizeof out->text, "%s", action);
-    for (char *s = out->text; out->n < 8;) {
+    for (char *s = out->text; out->n < sizeof out->at / sizeof *out->at;) {
         s += strspn(s, " \t");
         if (!*s) {
             break;
@@ -50,7 +30,7 @@ static void split(const char *action, struct words *out) {
 }
 
 /* "NS/NAME" in two; false when it is none. */
-static bool pair(char *s, char **ns, char **name) {
+bool world_pair(char *s, char **ns, char **name) {
     char *slash = strchr(s, '/');
     if (!slash || slash == s || !slash[1]) {
         return false;
@@ -122,7 +102,7 @@ static bool do_nack_canary(struct world *w, struct words *a, struct err *err) {
 
 static bool do_istiod(struct world *w, struct words *a, struct err *err) {
     char *rev, *n;
-    if (!pair(a->at[1], &rev, &n) || !world_istiod_ip(w, rev, (uint32_t)atoi(n))) {
+    if (!world_pair(a->at[1], &rev, &n) || !world_istiod_ip(w, rev, (uint32_t)atoi(n))) {
         return err_set(err, ERR_INVALID, "istiod: no such replica; it is REVISION/NUMBER");
     }
     return world_istiod_fault(&w->revs[world_revision(rev)].istiods[atoi(n)], a->at[2], err);
@@ -147,6 +127,10 @@ static bool do_way(struct sim_node *node, struct words *a, struct err *err) {
 
 static bool do_node(struct world *w, struct words *a, struct err *err) {
     for (uint32_t n = 0; n < w->opts.nodes; n++) {
+        if (strcmp(w->nodes[n].name, a->at[1]) == 0 && strcmp(a->at[2], "blind") == 0) {
+            w->nodes[n].blind = true;
+            return true;
+        }
         if (strcmp(w->nodes[n].name, a->at[1]) == 0) {
             bool dark = strcmp(a->at[2], "dark") == 0;
             world_note(w, a->at[2], a->at[1]);
@@ -160,47 +144,40 @@ static bool do_node(struct world *w, struct words *a, struct err *err) {
     return err_set(err, ERR_NOT_FOUND, "node: there is no %s", a->at[1]);
 }
 
+/* The shorter words for one of the faults. */
 static bool do_withhold(struct world *w, struct words *a, struct err *err) {
+    char text[300];
     bool on = strcmp(a->at[0], "withhold") == 0;
-    size_t n = strlen(a->at[1]), hits = 0;
-    for (struct sim_pod *p = w->pods; p; p = p->hh.next) {
-        if (strncmp(p->key, a->at[1], n) == 0) {
-            hits++;
-            p->withheld = on;
-            if (!on) {
-                world_proxy_answer_soon(p);
-            }
-        }
-    }
-    if (!hits) {
-        return err_set(err, ERR_NOT_FOUND, "%s: no pod begins with %s", a->at[0], a->at[1]);
-    }
-    if (on) {
-        struct sim_withheld *x = mem_alloc(sizeof *x);
-        x->prefix = mem_dup(a->at[1]);
-        x->next = w->withheld;
-        w->withheld = x;
-    } else {
-        world_forget_withheld(w, a->at[1]);
-    }
-    return true;
+    struct words long_form;
+    snprintf(text, sizeof text, "%s withhold %s", on ? "fault" : "mend", a->at[1]);
+    split(text, &long_form);
+    return (on ? world_do_fault : world_do_mend)(w, &long_form, err);
 }
 
-static bool create_bare(struct world *w, const char *ns, const char *name, struct err *err) {
-    json_t *t = world_template(name);
-    json_t *meta = json_object_get(t, "metadata");
-    json_object_set_new(meta, "name", json_string(name));
-    json_object_set_new(meta, "namespace", json_string(ns));
-    json_t *pod = json_pack("{s:s,s:s,s:O,s:O,s:{s:s}}", "apiVersion", "v1", "kind", "Pod", "metadata", meta, "spec",
-                            json_object_get(t, "spec"), "status", "phase", "Pending");
-    json_decref(t);
-    return world_pod_create(w, pod, NULL, NULL, NULL, err);
+/* A Service changes: istiods push everything to everybody. */
+static bool do_touch(struct world *w, struct words *a, struct err *err) {
+    char *ns, *name, when[40];
+    if (!world_pair(a->at[1], &ns, &name)) {
+        return err_set(err, ERR_INVALID, "touch: \"%s\" is not NAMESPACE/SERVICE", a->at[1]);
+    }
+    snprintf(when, sizeof when, "%lld", (long long)sched_wall(w->sched));
+    json_t *patch = json_pack("{s:{s:{s:s}}}", "metadata", "annotations", "touched", when);
+    bool ok = store_patch(w->store, "services", ns, name, patch, false, err);
+    json_decref(patch);
+    return ok;
 }
 
-static json_t *small_workload(const char *kind, const char *ns, const char *name) {
-    return json_pack("{s:s,s:s,s:{s:s,s:s,s:{s:s}},s:{s:{s:{s:s}},s:o}}", "apiVersion", "apps/v1", "kind", kind, "metadata",
-                     "name", name, "namespace", ns, "labels", "app", name, "spec", "selector", "matchLabels", "app", name,
-                     "template", world_template(name));
+/* As kubectl rollout restart does, of a Deployment. */
+static bool do_restart(struct world *w, struct words *a, struct err *err) {
+    char *ns, *name;
+    if (!world_pair(a->at[1], &ns, &name)) {
+        return err_set(err, ERR_INVALID, "restart: \"%s\" is not NAMESPACE/NAME", a->at[1]);
+    }
+    json_t *patch = json_pack("{s:{s:{s:{s:{s:o}}}}}", "spec", "template", "metadata", "annotations",
+                              "kubectl.kubernetes.io/restartedAt", world_time(w));
+    bool ok = store_patch(w->store, "deployments", ns, name, patch, false, err);
+    json_decref(patch);
+    return ok;
 }
 
 static bool pause_rollout(struct world *w, const char *ns, const char *name, bool on, struct err *err) {
@@ -208,42 +185,6 @@ static bool pause_rollout(struct world *w, const char *ns, const char *name, boo
     bool ok = store_patch(w->store, "deployments", ns, name, patch, false, err);
     json_decref(patch);
     return ok;
-}
-
-/* A Deployment that is created paused would never get pods: it is paused once its ReplicaSet stands. */
-static bool create_paused(struct world *w, const char *ns, const char *name, struct err *err) {
-    json_t *o = small_workload("Deployment", ns, name);
-    json_object_set_new(json_object_get(o, "spec"), "replicas", json_integer(2));
-    if (!store_put(w->store, "deployments", o, err)) {
-        return false;
-    }
-    world_workload_sync(world_workload(w, SIM_DEPLOYMENT, ns, name));
-    return pause_rollout(w, ns, name, true, err);
-}
-
-static bool create_ondelete(struct world *w, const char *ns, const char *name, struct err *err) {
-    json_t *o = small_workload("DaemonSet", ns, name);
-    json_t *spec = json_object_get(o, "spec");
-    json_object_set_new(spec, "updateStrategy", json_pack("{s:s}", "type", "OnDelete"));
-    json_object_set_new(js_at(spec, "template", "spec", NULL), "affinity", world_affinity(w, 0, 2));
-    return store_put(w->store, "daemonsets", o, err);
-}
-
-static bool do_create(struct world *w, struct words *a, struct err *err) {
-    char *ns, *name;
-    if (!pair(a->at[2], &ns, &name) || !store_get(w->store, "namespaces", NULL, ns)) {
-        return err_set(err, ERR_INVALID, "create: \"%s\" is not NAMESPACE/NAME of a namespace that is there", a->at[2]);
-    }
-    if (strcmp(a->at[1], "bare") == 0) {
-        return create_bare(w, ns, name, err);
-    }
-    if (strcmp(a->at[1], "deployment") == 0 && a->n > 3 && strcmp(a->at[3], "paused") == 0) {
-        return create_paused(w, ns, name, err);
-    }
-    if (strcmp(a->at[1], "daemonset") == 0 && a->n > 3 && strcmp(a->at[3], "ondelete") == 0) {
-        return create_ondelete(w, ns, name, err);
-    }
-    return err_set(err, ERR_INVALID, "create: bare NS/NAME, deployment NS/NAME paused or daemonset NS/NAME ondelete");
 }
 
 static bool do_delete(struct world *w, struct words *a, struct err *err) {
@@ -260,8 +201,9 @@ static bool do_delete(struct world *w, struct words *a, struct err *err) {
 
 static bool do_pause_rollout(struct world *w, struct words *a, struct err *err) {
     char *ns, *name;
-    return pair(a->at[1], &ns, &name) ? pause_rollout(w, ns, name, a->at[0][0] == 'p', err)
-                                      : err_set(err, ERR_INVALID, "%s: \"%s\" is not NAMESPACE/NAME", a->at[0], a->at[1]);
+    return world_pair(a->at[1], &ns, &name)
+               ? pause_rollout(w, ns, name, a->at[0][0] == 'p', err)
+               : err_set(err, ERR_INVALID, "%s: \"%s\" is not NAMESPACE/NAME", a->at[0], a->at[1]);
 }
 
 bool world_action(struct world *w, const char *action, struct err *err) {
@@ -278,9 +220,15 @@ bool world_action(struct world *w, const char *action, struct err *err) {
         {"node", 3, do_node},
         {"withhold", 2, do_withhold},
         {"release", 2, do_withhold},
+        {"fault", 3, world_do_fault},
+        {"mend", 3, world_do_mend},
+        {"refuse", 2, world_do_refuse},
         {"label", 3, do_label},
         {"unlabel", 3, do_unlabel},
-        {"create", 3, do_create},
+        {"create", 3, world_do_create},
+        {"uninstall", 2, world_do_uninstall},
+        {"touch", 2, do_touch},
+        {"restart", 2, do_restart},
         {"delete", 3, do_delete},
         {"pause-rollout", 2, do_pause_rollout},
         {"resume-rollout", 2, do_pause_rollout},

@@ -96,12 +96,27 @@ static struct sim_pod *pod_by_ip(const struct world *w, const char *ip) {
     return n < w->ips ? w->by_ip[n] : NULL;
 }
 
+/* No certificate, no Envoy: its agent turns in circles. */
+static bool has_envoy(const struct sim_pod *p) {
+    return p->proxy.served || !p->faults[FAULT_REFUSED];
+}
+
 /* In order of their names, as pilot-agent writes them; counters do not exist before the first event. */
 static void agent_stats(const struct sim_pod *p, struct buf *b) {
     const struct sim_proxy *x = &p->proxy;
-    buf_printf(
-        b, "# TYPE istio_agent_cert_expiry_seconds gauge\nistio_agent_cert_expiry_seconds{resource_name=\"default\"} %d\n",
-        (int)(86400 - sched_now(p->w->sched) / 1000 % 43200));
+    if (has_envoy(p)) {
+        int left = p->faults[FAULT_EXPIRED] ? -60 : (int)(86400 - sched_now(p->w->sched) / 1000 % 43200);
+        buf_printf(b,
+                   "# TYPE istio_agent_cert_expiry_seconds gauge\n"
+                   "istio_agent_cert_expiry_seconds{resource_name=\"default\"} %d\n",
+                   left);
+    }
+    if (x->csr_failed) {
+        buf_printf(b,
+                   "# TYPE istio_agent_num_failed_outgoing_requests counter\n"
+                   "istio_agent_num_failed_outgoing_requests{request_type=\"csr\"} %llu\n",
+                   (unsigned long long)x->csr_failed);
+    }
     if (x->ended_in_order || x->ended_by_error) {
         buf_str(b, "# TYPE istio_agent_istiod_connection_terminations counter\n");
     }
@@ -123,13 +138,13 @@ static void stats(const struct sim_pod *p, bool agent, const char *query, struct
     if (agent) {
         agent_stats(p, b);
     }
-    if (strstr(query, "filter=%5E%24")) {
+    if (!has_envoy(p) || strstr(query, "filter=%5E%24")) {
         return;
     }
     buf_printf(
         b,
         "# TYPE envoy_cluster_upstream_cx_active gauge\nenvoy_cluster_upstream_cx_active{cluster_name=\"xds-grpc\"} %d\n",
-        x->conn != NULL || x->dials);
+        x->conn != NULL || (x->dials && !p->faults[FAULT_HALF] && !p->faults[FAULT_REFUSED]));
     buf_printf(
         b, "# TYPE envoy_cluster_manager_cds_update_rejected counter\nenvoy_cluster_manager_cds_update_rejected{} %llu\n",
         (unsigned long long)x->cds_rejected);
@@ -148,7 +163,7 @@ static void stats(const struct sim_pod *p, bool agent, const char *query, struct
                    "gauge\nenvoy_listener_manager_lds_version_text{text_value=\"%s\"} 0\n",
                    x->lds_version);
     }
-    buf_printf(b, "# TYPE istio_build gauge\nistio_build{component=\"proxy\",tag=\"%s\"} 1\n", p->w->revs[x->rev].version);
+    buf_printf(b, "# TYPE istio_build gauge\nistio_build{component=\"proxy\",tag=\"%s\"} 1\n", x->version);
 }
 
 static enum io_status get_istiod(struct sim_istiod *i, uint16_t port, const char *path, char **body, size_t *len) {
@@ -174,7 +189,10 @@ enum io_status world_get(struct world *w, const char *ip, uint16_t port, const c
         return get_istiod(i, port, path, body, len);
     }
     const struct sim_pod *p = pod_by_ip(w, ip);
-    if (!p || p->phase != SIM_RUNNING || p->proxy.rev < 0) {
+    if (!p || p->phase != SIM_RUNNING || p->proxy.rev < 0 || p->faults[FAULT_NO_SIDECAR]) {
+        return IO_UNREACHABLE;
+    }
+    if (p->faults[FAULT_MUTE] || (port == 15090 && !has_envoy(p))) {
         return IO_UNREACHABLE;
     }
     struct buf b;
@@ -195,6 +213,12 @@ enum io_status world_get(struct world *w, const char *ip, uint16_t port, const c
     return s;
 }
 
+/* The revision that the first connection of its agent goes to. */
+static int dialled(const struct sim_pod *p) {
+    const struct sim_fault *ca = p->faults[FAULT_FOREIGN_CA], *to = p->faults[FAULT_MISDIRECTED];
+    return ca ? ca->rev : to ? to->rev : p->proxy.rev;
+}
+
 int64_t world_scan(struct world *w, const char *node, void (*fn)(void *ctx, const struct dial_seen *d), void *ctx) {
     int64_t found = 0;
     if (world_node_dark(w, node)) {
@@ -205,8 +229,11 @@ int64_t world_scan(struct world *w, const char *node, void (*fn)(void *ctx, cons
         if (strcmp(w->nodes[n].name, node) != 0) {
             continue;
         }
+        if (w->nodes[n].blind) {
+            return -1;
+        }
         DL_FOREACH2(w->nodes[n].pods, p, node_next) {
-            if (p->phase != SIM_RUNNING || p->proxy.rev < 0) {
+            if (p->phase != SIM_RUNNING || p->proxy.rev < 0 || p->faults[FAULT_HIDDEN] || p->faults[FAULT_NO_SIDECAR]) {
                 continue;
             }
             struct dial_seen d = {.pid = (int32_t)(1000 + p->born % 4000000)};
@@ -214,7 +241,7 @@ int64_t world_scan(struct world *w, const char *node, void (*fn)(void *ctx, cons
             snprintf(d.program, sizeof d.program, "pilot-agent");
             snprintf(d.pod_ip, sizeof d.pod_ip, "%s", p->ip_text);
             if (p->proxy.dials) {
-                snprintf(d.remote, sizeof d.remote, "%s:15012", w->revs[p->proxy.rev].service_ip);
+                snprintf(d.remote, sizeof d.remote, "%s:15012", w->revs[dialled(p)].service_ip);
                 d.connections = 1;
                 d.ports = p->proxy.port;
             }

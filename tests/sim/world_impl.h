@@ -37,13 +37,49 @@ struct sim_revision {
 struct sim_node {
     char *name, *zone, *ip;
     bool dark;
+    bool blind; /* its agent has no hostPID */
     enum world_way ways[REVISIONS];
     struct sim_pod *pods;
+};
+
+/* A push that is on its way to a slow proxy. */
+struct sim_late {
+    int kind;
+    char nonce[80], version[40];
+    int64_t due_ms;
+    struct sim_late *prev, *next;
+};
+
+/* What can be wrong with a proxy, world_faults.c. */
+enum sim_fault_kind {
+    FAULT_WITHHOLD,    /* takes pushes and never answers */
+    FAULT_SLOW,        /* answers each push, so many ms after it was sent */
+    FAULT_CUT,         /* reaches no istiod any more */
+    FAULT_REFUSED,     /* its token is refused */
+    FAULT_MISDIRECTED, /* dials the istiods of another revision */
+    FAULT_FOREIGN_CA,  /* has its certificates from another revision: a connection there stands */
+    FAULT_EXPIRED,     /* its certificate has expired */
+    FAULT_HIDDEN,      /* its processes are not to be seen in the node's /proc (a sandboxed runtime) */
+    FAULT_MUTE,        /* its stats ports do not answer */
+    FAULT_STUCK,       /* Envoy stands still behind an agent that acknowledges */
+    FAULT_HALF,        /* its stream is dead, and its istiod has not noticed */
+    FAULT_SICK,        /* its containers do not run; arg says why, as in a container's status */
+    FAULT_NO_SIDECAR,  /* the same for the sidecar */
+    FAULT_KINDS
+};
+
+struct sim_fault {
+    enum sim_fault_kind kind;
+    char *prefix, *arg; /* "NS/PREFIX" */
+    int rev;
+    uint32_t from_ms, to_ms;
+    struct sim_fault *next;
 };
 
 /* A pod's sidecar: pilot-agent and Envoy together. */
 struct sim_proxy {
     int rev; /* that injected it, -1: none */
+    char version[16];
     struct sim_istiod *at;
     struct istiod_conn *conn;
     bool dials; /* a TCP connection stands, served or not */
@@ -53,7 +89,9 @@ struct sim_proxy {
         char nonce[80], version[40];
         bool set;
     } pending[XDS_KINDS];
+    struct sim_late *late;
     char cds_version[40], lds_version[40];
+    uint64_t csr_failed;
     uint64_t cds_rejected, lds_rejected, ended_by_error, ended_in_order;
     bool served; /* 15021 */
     struct timer life, answer;
@@ -100,8 +138,9 @@ struct sim_pod {
     uint32_t ip; /* number in the pod net, 0 none */
     char ip_text[16];
     enum sim_phase phase;
-    bool ready, deleting, withheld;
-    int64_t born; /* order of creation */
+    bool ready, deleting;
+    const struct sim_fault *faults[FAULT_KINDS]; /* NULL: not wrong */
+    int64_t born;                                /* order of creation */
     struct timer step;
     struct sim_proxy proxy;
     struct sim_pod *prev, *next;           /* of the workload */
@@ -114,9 +153,10 @@ struct sim_rejection {
     UT_hash_handle hh;
 };
 
-struct sim_withheld {
-    char *prefix; /* "NS/PREFIX" */
-    struct sim_withheld *next;
+/* Why the API server refuses pods of a namespace (quota, policy). */
+struct sim_refusal {
+    char *ns, *text;
+    UT_hash_handle hh;
 };
 
 struct world {
@@ -135,7 +175,8 @@ struct world {
     uint32_t ips, next_ip;
     int64_t born;
     struct sim_rejection *rejections;
-    struct sim_withheld *withheld;
+    struct sim_fault *faults;
+    struct sim_refusal *refusals;
     struct timer push;
     bool push_full;
     bool building;
@@ -154,8 +195,28 @@ bool world_admit(struct world *w, json_t *pod, struct err *err);
 void world_config_changed(struct world *w, bool full);
 
 /* world_actions.c */
+struct words {
+    char text[512];
+    char *at[12];
+    size_t n;
+    const char *rest[12]; /* the action from this word on, as it was written */
+};
+/* "NS/NAME" in two; false when it is none. */
+bool world_pair(char *s, char **ns, char **name);
 void world_forget_rejection(struct world *w, struct sim_rejection *r);
-void world_forget_withheld(struct world *w, const char *prefix); /* NULL: all */
+
+/* world_faults.c: what is wrong with single pods, and what the API server refuses */
+bool world_do_fault(struct world *w, struct words *a, struct err *err);
+bool world_do_mend(struct world *w, struct words *a, struct err *err);
+bool world_do_refuse(struct world *w, struct words *a, struct err *err);
+void world_faults_of(struct sim_pod *p); /* of a new pod */
+void world_faults_free(struct world *w);
+/* NULL: taken. */
+const char *world_refusal(const struct world *w, const char *ns);
+
+/* world_create.c */
+bool world_do_create(struct world *w, struct words *a, struct err *err);
+bool world_do_uninstall(struct world *w, struct words *a, struct err *err);
 
 /* world_objects.c */
 void world_build(struct world *w);
@@ -165,6 +226,8 @@ void world_write_istiod_pod(struct world *w, struct sim_istiod *i);
 json_t *world_template(const char *app);
 json_t *world_affinity(struct world *w, uint32_t first, uint32_t n);
 void world_inject(json_t *pod, const char *revision, const char *version);
+/* A webhook configuration of a revision that takes the pods of one namespace; condition: CEL, NULL none. */
+void world_put_injector(struct world *w, const char *name, const char *rev, const char *ns, const char *condition);
 json_t *world_owner(const char *api, const char *kind, const char *name, const char *uid);
 
 /* world_pods.c */
@@ -175,6 +238,8 @@ void world_pod_free(struct sim_pod *p);
 struct sim_pod *world_pod(struct world *w, const char *ns, const char *name);
 void world_pod_delete(struct sim_pod *p);
 void world_pod_served(struct sim_pod *p);
+/* Write its status anew, as its faults want it. */
+void world_pod_sicken(struct sim_pod *p);
 /* Create a pod as a controller does: admission, then the store. false: refused. */
 bool world_pod_create(struct world *w, json_t *pod, struct sim_workload *x, struct sim_set *set, struct sim_node *node,
                       struct err *err);
@@ -210,6 +275,8 @@ void world_istiods_start(struct world *w);
 void world_proxy_start(struct sim_pod *p);
 void world_proxy_stop(struct sim_pod *p);
 void world_proxy_answer_soon(struct sim_pod *p);
+/* Something has gone wrong with it, or is mended: its stream ends or is dialled anew. */
+void world_proxy_shaken(struct sim_pod *p);
 void world_push(struct world *w);
 /* Something has happened to the way from this node to that revision. */
 void world_way_changed(struct sim_node *n, int rev);

@@ -173,6 +173,20 @@ static void put_webhooks(struct world *w, const char *name, const char *rev, con
                   chart_labels(rev, "sidecar-injector", tag), "webhooks", hooks));
 }
 
+void world_put_injector(struct world *w, const char *name, const char *rev, const char *ns, const char *condition) {
+    json_t *hook = webhook("rev.namespace.sidecar-injector.istio.io", rev,
+                           json_pack("[o]", expression("kubernetes.io/metadata.name", "In", ns)),
+                           json_pack("[o]", expression("sidecar.istio.io/inject", "NotIn", "false")));
+    if (condition) {
+        json_object_set_new(hook, "matchConditions",
+                            json_pack("[{s:s,s:s}]", "name", "condition", "expression", condition));
+    }
+    put(w, "mutatingwebhookconfigurations",
+        json_pack("{s:s,s:s,s:{s:s,s:o},s:[o]}", "apiVersion", "admissionregistration.k8s.io/v1", "kind",
+                  "MutatingWebhookConfiguration", "metadata", "name", name, "labels",
+                  chart_labels(rev, "sidecar-injector", NULL), "webhooks", hook));
+}
+
 static json_t *istiod_pod_labels(const char *rev) {
     json_t *labels = chart_labels(rev, "istiod", NULL);
     json_object_del(labels, "release");

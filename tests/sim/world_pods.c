@@ -39,6 +39,46 @@ static json_t *condition(struct world *w, const char *type, bool yes) {
                      yes ? "True" : "False", "type", type);
 }
 
+static bool is_sick(const struct sim_pod *p) {
+    return p->faults[FAULT_SICK] || p->faults[FAULT_NO_SIDECAR];
+}
+
+static bool unschedulable(const struct sim_pod *p) {
+    return p->faults[FAULT_SICK] && strcmp(p->faults[FAULT_SICK]->arg, "Unschedulable") == 0;
+}
+
+/* One container does not run; why as the kubelet writes it. */
+static void set_waiting(json_t *container, const char *why) {
+    bool loops = strcmp(why, "CrashLoopBackOff") == 0;
+    json_object_set_new(container, "ready", json_false());
+    json_object_set_new(container, "started", json_false());
+    json_object_set_new(container, "restartCount", json_integer(loops ? 5 : 0));
+    json_object_set_new(container, "state",
+                        json_pack("{s:{s:s,s:o}}", "waiting", "reason", why, "message", json_sprintf("sim: %s", why)));
+    if (loops) {
+        json_object_set_new(container, "lastState",
+                            json_pack("{s:{s:i,s:s}}", "terminated", "exitCode", 1, "reason", "Error"));
+    }
+}
+
+static void sicken(const struct sim_pod *p, json_t *status) {
+    const struct sim_fault *app = p->faults[FAULT_SICK], *sidecar = p->faults[FAULT_NO_SIDECAR];
+    json_t *first = json_array_get(json_object_get(status, "containerStatuses"), 0);
+    json_t *proxy = json_array_get(json_object_get(status, "initContainerStatuses"), 0);
+    const char *why = sidecar ? "PodInitializing" : app ? app->arg : "";
+    if (sidecar && proxy) {
+        set_waiting(proxy, sidecar->arg);
+    }
+    if (*why && strcmp(why, "NotReady") != 0) {
+        set_waiting(first, why);
+    } else if (*why) {
+        json_object_set_new(first, "ready", json_false());
+    }
+    if (*why && strcmp(why, "CrashLoopBackOff") != 0 && strcmp(why, "NotReady") != 0) {
+        json_object_set_new(status, "phase", json_string("Pending"));
+    }
+}
+
 static json_t *pod_status(struct sim_pod *p, const json_t *o) {
     struct world *w = p->w;
     const char *app =
@@ -56,6 +96,7 @@ static json_t *pod_status(struct sim_pod *p, const json_t *o) {
                             json_pack("[{s:s,s:b,s:i,s:b,s:{s:{s:o}}}]", "name", "istio-proxy", "ready", p->proxy.served,
                                       "restartCount", 0, "started", 1, "state", "running", "startedAt", world_time(w)));
     }
+    sicken(p, status);
     return status;
 }
 
@@ -140,7 +181,7 @@ void world_pod_delete(struct sim_pod *p) {
 
 static void now_ready(void *ctx) {
     struct sim_pod *p = ctx;
-    if (p->ready || p->deleting || (p->proxy.rev >= 0 && !p->proxy.served)) {
+    if (p->ready || p->deleting || is_sick(p) || (p->proxy.rev >= 0 && !p->proxy.served)) {
         return;
     }
     p->ready = true;
@@ -150,6 +191,21 @@ static void now_ready(void *ctx) {
         world_workload_touch(p->workload);
     }
     world_config_changed(p->w, false);
+}
+
+void world_pod_sicken(struct sim_pod *p) {
+    if (p->phase != SIM_RUNNING || p->deleting) {
+        return;
+    }
+    if (!is_sick(p)) {
+        timer_set(p->w->sched, &p->step, sched_now(p->w->sched) + 500, now_ready, p);
+        return;
+    }
+    p->ready = false;
+    write_pod(p, false);
+    if (p->workload) {
+        world_workload_touch(p->workload);
+    }
 }
 
 /* 15021 says yes: the kubelet's next look makes the pod ready. */
@@ -186,9 +242,28 @@ static struct sim_node *node_by_name(struct world *w, const char *name) {
     return NULL;
 }
 
+/* The scheduler finds no node for it and says so, now and then. */
+static bool left_over(struct sim_pod *p, void (*again)(void *ctx)) {
+    const json_t *old = store_get(p->w->store, "pods", p->ns, p->name);
+    if (!unschedulable(p) || !old) {
+        return false;
+    }
+    json_t *o = json_copy((json_t *)(uintptr_t)old);
+    json_object_set_new(o, "status",
+                        json_pack("{s:s,s:[{s:s,s:s,s:s,s:s}]}", "phase", "Pending", "conditions", "type", "PodScheduled",
+                                  "status", "False", "reason", "Unschedulable", "message",
+                                  "0/3 nodes are available: 3 Insufficient cpu."));
+    store_put(p->w->store, "pods", o, NULL);
+    timer_set(p->w->sched, &p->step, sched_now(p->w->sched) + 5000, again, p);
+    return true;
+}
+
 static void bind_pod(void *ctx) {
     struct sim_pod *p = ctx;
     struct world *w = p->w;
+    if (left_over(p, bind_pod)) {
+        return;
+    }
     if (!p->node) {
         p->node = &w->nodes[w->next_node++ % w->opts.nodes];
     }
@@ -215,14 +290,14 @@ void world_pod_added(struct world *w, const json_t *o) {
     p->uid = mem_dup(js_text(o, "metadata", "uid", NULL));
     p->born = ++w->born;
     const char *rev = js_str(o, "metadata", "annotations", "istio.io/rev", NULL);
+    snprintf(p->proxy.version, sizeof p->proxy.version, "%s",
+             rev && world_revision(rev) >= 0 ? w->revs[world_revision(rev)].version : "");
     p->proxy.rev = js_str(o, "metadata", "annotations", "sidecar.istio.io/status", NULL) ? world_revision(rev) : -1;
     p->workload = w->for_workload;
     p->set = w->for_set;
     const char *node = js_str(o, "spec", "nodeName", NULL);
     p->node = w->for_node ? w->for_node : node_by_name(w, node);
-    for (const struct sim_withheld *x = w->withheld; x; x = x->next) {
-        p->withheld = p->withheld || strncmp(p->key, x->prefix, strlen(x->prefix)) == 0;
-    }
+    world_faults_of(p);
     HASH_ADD_KEYPTR(hh, w->pods, p->key, strlen(p->key), p);
     if (p->workload) {
         DL_APPEND(p->workload->pods, p);

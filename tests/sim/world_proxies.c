@@ -57,33 +57,76 @@ static const char *rejection(const struct sim_pod *p) {
     return r ? (r->text ? r->text : default_rejection) : w->revs[CANARY].bad_config ? default_rejection : NULL;
 }
 
-static void answer_one(struct sim_pod *p, int kind) {
+static void answer_one(struct sim_pod *p, int kind, const char *nonce, const char *version) {
     struct sim_proxy *x = &p->proxy;
     struct istiod_push more;
     const char *error = kind == LDS ? rejection(p) : NULL;
-    istiod_request(x->conn, type_urls[kind], x->pending[kind].nonce, error, &more);
-    x->pending[kind].set = false;
+    istiod_request(x->conn, type_urls[kind], nonce, error, &more);
     if (error) {
         x->lds_rejected++;
         world_note(p->w, "rejects", p->key);
-    } else if (kind == LDS) {
-        memcpy(x->lds_version, x->pending[kind].version, sizeof x->lds_version);
-    } else if (kind == CDS) {
-        memcpy(x->cds_version, x->pending[kind].version, sizeof x->cds_version);
+    } else if (kind == LDS && !p->faults[FAULT_STUCK]) {
+        snprintf(x->lds_version, sizeof x->lds_version, "%s", version);
+    } else if (kind == CDS && !p->faults[FAULT_STUCK]) {
+        snprintf(x->cds_version, sizeof x->cds_version, "%s", version);
+    }
+}
+
+static void late_free(struct sim_proxy *x) {
+    while (x->late) {
+        struct sim_late *l = x->late;
+        DL_DELETE(x->late, l);
+        free(l);
+    }
+}
+
+static void answer(void *ctx);
+
+/* Pushes that a slow proxy is through with, in their order. */
+static void answer_late(struct sim_pod *p) {
+    struct sim_proxy *x = &p->proxy;
+    int64_t now = sched_now(p->w->sched);
+    while (x->late && x->late->due_ms <= now) {
+        struct sim_late *l = x->late;
+        DL_DELETE(x->late, l);
+        answer_one(p, l->kind, l->nonce, l->version);
+        free(l);
+    }
+    if (x->late) {
+        timer_set(p->w->sched, &x->answer, x->late->due_ms, answer, p);
+    }
+}
+
+static void keep_late(struct sim_pod *p, int kind, const struct istiod_push *push) {
+    struct sim_proxy *x = &p->proxy;
+    const struct sim_fault *slow = p->faults[FAULT_SLOW];
+    struct sim_late *l = mem_alloc(sizeof *l);
+    l->kind = kind;
+    snprintf(l->nonce, sizeof l->nonce, "%.79s", push->nonce);
+    snprintf(l->version, sizeof l->version, "%.39s", push->version);
+    l->due_ms = sched_now(p->w->sched) + world_random(p->w, slow->from_ms, slow->to_ms);
+    if (x->late && x->late->prev->due_ms > l->due_ms) {
+        l->due_ms = x->late->prev->due_ms;
+    }
+    DL_APPEND(x->late, l);
+    if (!timer_is_set(&x->answer)) {
+        timer_set(p->w->sched, &x->answer, l->due_ms, answer, p);
     }
 }
 
 static void answer(void *ctx) {
     struct sim_pod *p = ctx;
     struct sim_proxy *x = &p->proxy;
-    if (!x->conn || x->at->frozen || p->withheld) {
+    if (!x->conn || x->at->frozen || p->faults[FAULT_WITHHOLD]) {
         return;
     }
     for (int kind = 0; kind < XDS_KINDS; kind++) {
         if (x->pending[kind].set) {
-            answer_one(p, kind);
+            x->pending[kind].set = false;
+            answer_one(p, kind, x->pending[kind].nonce, x->pending[kind].version);
         }
     }
+    answer_late(p);
     if (!x->served && *x->cds_version && *x->lds_version) {
         x->served = true;
         world_note(p->w, "served", p->key);
@@ -106,13 +149,15 @@ static void got_push(void *ctx, struct istiod_conn *c, const struct istiod_push 
         return;
     }
     for (int kind = 0; kind < XDS_KINDS; kind++) {
-        if (strcmp(type_urls[kind], push->type_url) == 0) {
+        if (strcmp(type_urls[kind], push->type_url) == 0 && p->faults[FAULT_SLOW] && p->proxy.served) {
+            keep_late(p, kind, push);
+        } else if (strcmp(type_urls[kind], push->type_url) == 0) {
             p->proxy.pending[kind].set = true;
             snprintf(p->proxy.pending[kind].nonce, sizeof p->proxy.pending[kind].nonce, "%.79s", push->nonce);
             snprintf(p->proxy.pending[kind].version, sizeof p->proxy.pending[kind].version, "%.39s", push->version);
         }
     }
-    if (p->w->building || !p->withheld) {
+    if (p->w->building || !(p->faults[FAULT_WITHHOLD] || (p->faults[FAULT_SLOW] && p->proxy.served))) {
         world_proxy_answer_soon(p);
     }
 }
@@ -124,7 +169,7 @@ static void lose(struct sim_pod *p, bool orderly) {
     if (!c) {
         return;
     }
-    if (x->at->frozen) {
+    if (x->at->frozen || p->faults[FAULT_HALF]) {
         istiod_conn_set(c, NULL);
     } else {
         istiod_disconnect(c);
@@ -133,6 +178,7 @@ static void lose(struct sim_pod *p, bool orderly) {
     x->at = NULL;
     x->dials = false;
     memset(x->pending, 0, sizeof x->pending);
+    late_free(x);
     timer_cancel(p->w->sched, &x->answer);
     *(orderly ? &x->ended_in_order : &x->ended_by_error) += 1;
     world_note(p->w, "lost", p->key);
@@ -155,11 +201,8 @@ static void attach(struct sim_pod *p, struct sim_istiod *i) {
     x->port = (uint16_t)world_random(w, 30000, 60000);
     snprintf(id, sizeof id, "sidecar~%s~%s.%s~%s.svc.cluster.local", p->ip_text, p->name, p->ns, p->ns);
     snprintf(address, sizeof address, "%s:%u", p->ip_text, x->port);
-    struct istiod_peer peer = {.node_id = id,
-                               .address = address,
-                               .namespace_ = p->ns,
-                               .istio_version = w->revs[x->rev].version,
-                               .proxy_config = true};
+    struct istiod_peer peer = {
+        .node_id = id, .address = address, .namespace_ = p->ns, .istio_version = x->version, .proxy_config = true};
     x->conn = istiod_connect(i->process, &peer, NULL);
     check(x->conn);
     istiod_conn_set(x->conn, p);
@@ -183,11 +226,31 @@ static void hung_up(void *ctx) {
     live_in(p, 200, 2000, dial);
 }
 
+/* Does a fault of its own keep it from any istiod? */
+static bool held_off(struct sim_pod *p) {
+    struct sim_proxy *x = &p->proxy;
+    if (p->faults[FAULT_HALF]) {
+        x->dials = true; /* the CA client's connection stands */
+        return true;
+    }
+    if (!p->faults[FAULT_CUT] && !p->faults[FAULT_REFUSED]) {
+        return false;
+    }
+    x->dials = p->faults[FAULT_CUT] == NULL;
+    x->csr_failed += x->dials;
+    x->ended_by_error++;
+    live_in(p, 2000, 15000, dial);
+    return true;
+}
+
 static void dial(void *ctx) {
     struct sim_pod *p = ctx;
     struct sim_proxy *x = &p->proxy;
-    bool open = p->node->ways[x->rev] == WAY_GOOD;
-    struct sim_istiod *i = open ? world_pick_istiod(p->w, x->rev) : NULL;
+    if (p->faults[FAULT_NO_SIDECAR] || held_off(p)) {
+        return;
+    }
+    int rev = p->faults[FAULT_MISDIRECTED] ? p->faults[FAULT_MISDIRECTED]->rev : x->rev;
+    struct sim_istiod *i = p->node->ways[rev] == WAY_GOOD ? world_pick_istiod(p->w, rev) : NULL;
     if (i && i->process && !i->frozen) {
         attach(p, i);
     } else if (i && i->process) {
@@ -206,6 +269,14 @@ void world_proxy_start(struct sim_pod *p) {
         dial(p);
     } else {
         live_in(p, 50, 400, dial);
+    }
+}
+
+void world_proxy_shaken(struct sim_pod *p) {
+    if (p->phase == SIM_RUNNING && p->proxy.rev >= 0) {
+        lose(p, false);
+        live_in(p, 200, 2000, dial);
+        world_pod_sicken(p);
     }
 }
 
