@@ -54,6 +54,7 @@ struct parts {
     struct store *store;
     struct sched *sched;
     uint64_t seed, random, questions, streams;
+    int64_t idle_period_ms;
     struct gate *gate;
     struct kube *kube;
     struct metrics *metrics;
@@ -403,7 +404,7 @@ static void start_gate(void *ctx) {
                           .audience = "meshgate",
                           .identity = identity,
                           .reading_period_ms = 10000,
-                          .idle_period_ms = 60000,
+                          .idle_period_ms = p->idle_period_ms,
                           .decide_floor_ms = 200,
                           .seed = p->seed * 31 + p->starts};
     p->kube = store_kube(p->store, "system:serviceaccount:istio-system:meshgate");
@@ -481,7 +482,13 @@ static void start_node(struct parts *p, uint32_t i) {
 }
 
 struct parts *parts_new(struct world *world, struct store *store, struct sched *sched, uint32_t nodes, uint64_t seed) {
+    return parts_new_idle(world, store, sched, nodes, seed, 0);
+}
+
+struct parts *parts_new_idle(struct world *world, struct store *store, struct sched *sched, uint32_t nodes, uint64_t seed,
+                             int64_t idle_period_ms) {
     struct parts *p = mem_alloc(sizeof *p);
+    p->idle_period_ms = idle_period_ms ? idle_period_ms : 60000;
     p->world = world;
     p->store = store;
     p->sched = sched;

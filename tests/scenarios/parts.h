@@ -11,6 +11,9 @@ struct parts;
 
 /* Starts the gate and the agents. */
 struct parts *parts_new(struct world *world, struct store *store, struct sched *sched, uint32_t nodes, uint64_t seed);
+/* The same with another reading period while no upgrade is at work; 0: 60 s. */
+struct parts *parts_new_idle(struct world *world, struct store *store, struct sched *sched, uint32_t nodes, uint64_t seed,
+                             int64_t idle_period_ms);
 void parts_free(struct parts *p);
 /* As SIGKILL would; a new gate starts after a second. false: it was down already. */
 bool parts_kill_gate(struct parts *p);
