@@ -194,7 +194,7 @@ static void now_ready(void *ctx) {
 }
 
 void world_pod_sicken(struct sim_pod *p) {
-    if (p->phase != SIM_RUNNING || p->deleting) {
+    if (p->phase != SIM_RUNNING || p->deleting || unschedulable(p)) {
         return;
     }
     if (!is_sick(p)) {
