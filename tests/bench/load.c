@@ -1,8 +1,16 @@
 /*
  * bench-load: see load.h. Writes DIR/gate.kubeconfig, DIR/gate.crt, DIR/gate.key, DIR/control and then DIR/ready. One line
- * to the control socket, one answer: agents | quiet           all agents begin; all lines are closed flood report as fast
- * as the gate takes it count                    {"ready":N,"questions":N,"acknowledged":N,"open":N} upgrade NAME SPEC
- * create a MeshUpgrade with this spec (JSON) summary NAME             status.summary and phase of it
+ * to the control socket, one answer:
+ *
+ *   agents | quiet       all agents begin; all lines are closed
+ *
+ *   flood                report as fast as the gate takes it
+ *
+ *   count                {"ready":N,"questions":N,"up":BYTES,"down":BYTES,"acknowledged":N,"open":N}
+ *
+ *   upgrade NAME SPEC    create a MeshUpgrade with this spec (JSON)
+ *
+ *   summary NAME         status.summary and phase of it
  */
 #include "load.h"
 
@@ -33,9 +41,9 @@ struct flags {
 static const struct option_def defs[] = {
     OPT(STRING, "dir", dir, .arg = "DIR", .help = "an existing directory for its files", .required = true),
     OPT(STRING, "gate-address", gate_address, .arg = "HOST:PORT", .help = "what agents dial", .required = true),
-    OPT(INT, "nodes", nodes, .def = "1000", .arg = "N", .help = "nodes, each with an agent", .min = 1, .max = 5000),
-    OPT(INT, "namespaces", namespaces, .def = "400", .arg = "N", .help = "application namespaces", .min = 1, .max = 5000),
-    OPT(INT, "pods", pods, .def = "20000", .arg = "N", .help = "pods over all namespaces", .min = 1, .max = 60000),
+    OPT(INT, "nodes", nodes, .def = "1000", .arg = "N", .help = "nodes, each with an agent", .min = 1, .max = 10000),
+    OPT(INT, "namespaces", namespaces, .def = "400", .arg = "N", .help = "application namespaces", .min = 1, .max = 10000),
+    OPT(INT, "pods", pods, .def = "20000", .arg = "N", .help = "pods over all namespaces", .min = 1, .max = 200000),
     OPT(INT, "replicas", replicas, .def = "2", .arg = "N", .help = "istiods of each revision", .min = 1, .max = 20),
     OPT(INT, "seed", seed, .def = "1", .arg = "N", .help = "of everything random", .max = INT64_MAX),
     {.name = NULL},
@@ -99,8 +107,8 @@ static void make_cluster(struct program *p) {
                                .replicas = (uint32_t)f->replicas,
                                .seed = (uint64_t)f->seed,
                                .pod_net = "10.44",
-                               .istiod_net = "10.45",
-                               .service_net = "10.46"};
+                               .istiod_net = "10.60",
+                               .service_net = "10.61"};
     l->world = world_new(&world, l->store, l->sched);
     l->nodes = mem_alloc(((size_t)f->nodes + 1) * sizeof *l->nodes);
     store_each(l->store, "nodes", NULL, on_node, l);
@@ -165,10 +173,14 @@ static void quiet(struct program *p) {
 }
 
 static void count(const struct program *p, struct buf *out) {
-    buf_printf(out, "{\"ready\":%zu,\"questions\":%llu,\"acknowledged\":%llu,\"open\":%zu}",
+    uint64_t up = 0, down = 0;
+    if (p->agents) {
+        load_agents_bytes(p->agents, &up, &down);
+    }
+    buf_printf(out, "{\"ready\":%zu,\"questions\":%llu,\"up\":%llu,\"down\":%llu,\"acknowledged\":%llu,\"open\":%zu}",
                p->agents ? load_agents_ready(p->agents) : 0,
-               (unsigned long long)(p->agents ? load_agents_questions(p->agents) : 0),
-               (unsigned long long)(p->flood ? load_flood_acknowledged(p->flood) : 0),
+               (unsigned long long)(p->agents ? load_agents_questions(p->agents) : 0), (unsigned long long)up,
+               (unsigned long long)down, (unsigned long long)(p->flood ? load_flood_acknowledged(p->flood) : 0),
                p->flood ? load_flood_open(p->flood) : 0);
 }
 

@@ -36,6 +36,8 @@ void load_agents_free(struct load_agents *a);
 /* How many the gate has accepted and whose first report it has acknowledged; questions asked of the world. */
 size_t load_agents_ready(const struct load_agents *a);
 uint64_t load_agents_questions(const struct load_agents *a);
+/* Bytes of messages sent to the gate, and taken from it; without TLS and HTTP/2. */
+void load_agents_bytes(const struct load_agents *a, uint64_t *up, uint64_t *down);
 
 /* load_flood.c: for every node a line that sends the same small report as fast as the gate acknowledges. */
 struct load_flood;

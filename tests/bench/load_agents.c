@@ -37,7 +37,7 @@ struct node {
 struct load_agents {
     struct load *load;
     struct node *nodes;
-    uint64_t questions;
+    uint64_t questions, up, down;
 };
 
 /* --- questions --- */
@@ -181,8 +181,8 @@ static void hang_up(struct node *n) {
 }
 
 static void on_message(void *ctx, const struct piece *pieces, size_t n_pieces, size_t bytes) {
-    (void)bytes;
     struct node *n = ctx;
+    n->owner->down += bytes;
     const struct link_events *e = agent_link_events(n->agent);
     e->message(e->ctx, pieces, n_pieces);
 }
@@ -204,7 +204,9 @@ static void link_open(void *self) {
 
 static bool link_send(void *self, const void *p, size_t size) {
     struct node *n = self;
-    return n->stream && rpc_stream_send(n->stream, p, size);
+    bool sent = n->stream && rpc_stream_send(n->stream, p, size);
+    n->owner->up += sent ? size : 0;
+    return sent;
 }
 
 static void link_close(void *self) {
@@ -271,6 +273,11 @@ size_t load_agents_ready(const struct load_agents *a) {
         ready += agent_ready(a->nodes[i].agent, &why);
     }
     return ready;
+}
+
+void load_agents_bytes(const struct load_agents *a, uint64_t *up, uint64_t *down) {
+    *up = a->up;
+    *down = a->down;
 }
 
 uint64_t load_agents_questions(const struct load_agents *a) {
