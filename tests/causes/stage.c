@@ -121,6 +121,10 @@ int64_t stage_now(const struct stage *s) {
     return sched_now(s->sched);
 }
 
+void stage_kill_gate(struct stage *s) {
+    parts_kill_gate(s->parts);
+}
+
 struct gate *stage_gate(struct stage *s) {
     return parts_gate(s->parts);
 }

@@ -28,6 +28,8 @@ void stage_pushes_every(struct stage *s, int64_t ms);
 /* Let time pass; fn (may be NULL) is called every step_ms, with the mesh as it stands. */
 void stage_pass(struct stage *s, int64_t ms, int64_t step_ms, void (*fn)(struct stage *s, void *ctx), void *ctx);
 int64_t stage_now(const struct stage *s);
+/* Kill the gate as SIGKILL does; a new one starts after a second. */
+void stage_kill_gate(struct stage *s);
 /* NULL while it is down. */
 struct gate *stage_gate(struct stage *s);
 const json_t *stage_object(struct stage *s, const char *resource, const char *ns, const char *name);

@@ -213,7 +213,8 @@ static int64_t io_scan(void *self, void (*fn)(void *ctx, const struct dial_seen 
     struct node *n = self;
     int64_t found = world_scan(n->parts->world, n->name, fn, ctx);
     if (found < 0) {
-        err_set(err, ERR_UNAVAILABLE, "the node stands still");
+        err_set(err, found == -1 ? ERR_UNAVAILABLE : ERR_DENIED,
+                found == -1 ? "the node stands still" : "/proc shows no process of others: hostPID is missing");
     }
     return found;
 }

@@ -32,7 +32,7 @@ bool world_action(struct world *w, const char *action, struct err *err);
 enum io_status world_ask(struct world *w, const char *istiod_ip, const char *resource, char **body, size_t *len);
 /* GET on istiod 15014 / 8080 and on a proxy's 15020 / 15021 / 15090. */
 enum io_status world_get(struct world *w, const char *ip, uint16_t port, const char *path, char **body, size_t *len);
-/* What the agent of a node sees in /proc. -1: the node is dark. */
+/* What the agent of a node sees in /proc. -1: the node is dark; -2: the agent has no hostPID. */
 int64_t world_scan(struct world *w, const char *node, void (*fn)(void *ctx, const struct dial_seen *d), void *ctx);
 bool world_node_dark(const struct world *w, const char *node);
 /* What is wrong on the way from a node to a revision. */

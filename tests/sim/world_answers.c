@@ -230,7 +230,7 @@ int64_t world_scan(struct world *w, const char *node, void (*fn)(void *ctx, cons
             continue;
         }
         if (w->nodes[n].blind) {
-            return -1;
+            return -2;
         }
         DL_FOREACH2(w->nodes[n].pods, p, node_next) {
             if (p->phase != SIM_RUNNING || p->proxy.rev < 0 || p->faults[FAULT_HIDDEN] || p->faults[FAULT_NO_SIDECAR]) {
