@@ -201,6 +201,7 @@ static void take_report(struct session *x, const Meshgate__V1__Report *r) {
         log_warn("agent spoke of what it has no say in; dropped and counted", log_s("node", x->node),
                  log_i("entries", dropped));
     }
+    session_slots_heard(x, r);
     acknowledge(x, want_resync(x));
     s->opts.changed(s->opts.ctx);
 }
@@ -432,10 +433,13 @@ struct sessions *sessions_new(const struct sessions_opts *opts) {
     s->opts = *opts;
     s->sched = opts->kube->sched;
     s->roster = roster_new();
+    s->slots = slots_new();
     s->idle = true;
     s->count = (struct session_counters){
         .reports = metric_get(m, METRIC_COUNTER, "meshgate_gate_reports_total", "Reports of agents taken.", NULL),
         .agents = metric_get(m, METRIC_GAUGE, "meshgate_gate_agents", "Nodes whose agent has a session.", NULL),
+        .slots = metric_get(m, METRIC_COUNTER, "meshgate_gate_stream_slots_total",
+                            "Slots given to agents to open an ADS stream to a revision as a test.", NULL),
         .garbage = dropped(m, "garbage"),
         .sequence = dropped(m, "sequence"),
         .foreign_pod = dropped(m, "foreign_pod"),
@@ -457,6 +461,8 @@ void sessions_free(struct sessions *s) {
     }
     session_seat_free_all(s);
     session_assign_done(s);
+    timer_cancel(s->sched, &s->slot);
+    slots_free(s->slots);
     free(s);
 }
 

@@ -80,6 +80,7 @@ static void choose(struct sessions *s) {
     free(agents);
     s->done_seats = s->seats_version;
     s->done_inventory = inv->version;
+    session_slots_revisions(s);
     if (s->look_again_ms != 0) {
         timer_set(s->sched, &s->assign, s->look_again_ms, on_assign, s);
     } else {
@@ -124,6 +125,7 @@ static bool set_focus(struct sessions *s, const char *const *focus, size_t n) {
         changed = strcmp(sorted[i], s->focus[i]) != 0;
     }
     free_focus(s->focus, s->n_focus);
+    s->wave_ms = changed ? 0 : s->wave_ms;
     s->focus = sorted;
     s->n_focus = n;
     return changed;

@@ -44,6 +44,7 @@ void session_seat_take(struct session *x) {
     timer_cancel(s->sched, &seat->renewal);
     struct session *before = seat->session;
     seat->session = x;
+    session_slots_join(x);
     if (before != NULL) {
         session_end(before, UNAVAILABLE, "a newer session of node %s has taken over", x->node);
     }
@@ -58,6 +59,7 @@ void session_seat_leave(struct session *x, bool renewal) {
     if (seat == NULL || seat->session != x) {
         return;
     }
+    session_slots_leave(s, seat->node);
     if (renewal) {
         seat->session = NULL;
         timer_set(s->sched, &seat->renewal, sched_now(s->sched) + RENEWAL_MS, on_renewal_over, seat);

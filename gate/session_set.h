@@ -3,6 +3,7 @@
 
 #include "roster.h"
 #include "session.h"
+#include "slots.h"
 #include "uthash.h"
 
 enum stage {
@@ -50,11 +51,12 @@ struct seat {
     char *node;
     struct session *session; /* NULL while it is renewed */
     struct timer renewal;
+    bool wave; /* pods of the wave at work were there at the latest look */
     UT_hash_handle hh;
 };
 
 struct session_counters {
-    struct metric *reports, *agents;
+    struct metric *reports, *agents, *slots;
     struct metric *garbage, *sequence, *foreign_pod, *unknown_pod, *not_reader, *too_many, *refused;
 };
 
@@ -73,6 +75,10 @@ struct sessions {
     uint64_t seats_version, done_seats, done_inventory;
     int64_t look_again_ms; /* for readers without a word; 0 never */
     struct timer assign;
+    /* slots */
+    struct slots *slots;
+    struct timer slot;
+    int64_t wave_ms; /* when to look up again which nodes the wave is on */
 };
 
 /* Say why (unless it is only to come again), take nothing more, and end the stream from the loop. */
@@ -84,6 +90,11 @@ void session_assign_soon(struct sessions *s);
 /* Tell one agent what it does, if that differs from what it was told. */
 void session_assign_tell(struct session *x);
 void session_assign_done(struct sessions *s);
+/* session_slots.c: the inventory's revisions have changed; x's agent is there; a node's is gone; x has reported. */
+void session_slots_revisions(struct sessions *s);
+void session_slots_join(struct session *x);
+void session_slots_leave(struct sessions *s, const char *node);
+void session_slots_heard(struct session *x, const Meshgate__V1__Report *r);
 /* session_seat.c: x is the agent of its node from now on; one before it is ended. */
 void session_seat_take(struct session *x);
 /* x is not the agent of its node any more. renewal: it will be back in a moment. */

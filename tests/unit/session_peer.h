@@ -35,7 +35,7 @@ struct peer {
     int status;
     char *text;
     uint64_t acked;
-    size_t acks, resyncs, assignments, refusals, reads;
+    size_t acks, resyncs, assignments, refusals, reads, slots;
     uint32_t period_ms;
     bool idle;
     char *refusal;
@@ -83,6 +83,9 @@ static bool peer_send(void *ctx, const void *p, size_t n) {
         }
         x->period_ms = m->assignment->period_ms;
         x->idle = m->assignment->idle;
+    } else if (m->body_case == MESHGATE__V1__GATE_MESSAGE__BODY_SLOT) {
+        x->slots++;
+        assert_string_equal(m->slot->revision, "old");
     } else {
         x->refusals++;
         mem_set(&x->refusal, m->refusal->why);
@@ -179,7 +182,7 @@ static void say_hello(struct peer *x, const char *node) {
     say_message(x, &m);
 }
 
-static void say_report(struct peer *x, const char *pod, const char *reads) {
+__attribute__((unused)) static void say_report(struct peer *x, const char *pod, const char *reads) {
     Meshgate__V1__AgentMessage m = MESHGATE__V1__AGENT_MESSAGE__INIT;
     Meshgate__V1__Report r = MESHGATE__V1__REPORT__INIT;
     Meshgate__V1__NodeScan scan = MESHGATE__V1__NODE_SCAN__INIT;

@@ -154,6 +154,9 @@ static void time_before_1970(struct sample *s) {
 static void far_expiry(struct sample *s) {
     s->local.cert_expiry_s = INT64_MAX;
 }
+static void far_reach_expiry(struct sample *s) {
+    s->reach.cert_expiry_s = INT64_MIN;
+}
 static void proxy_without_id(struct sample *s) {
     static char none[] = "";
     s->proxy.id = none;
@@ -179,6 +182,7 @@ static const struct row rows[] = {
     {rejects_negative, "rejects"},
     {time_before_1970, "connected_at_ms"},
     {far_expiry, "cert_expiry_s"},
+    {far_reach_expiry, "cert_expiry_s of"},
     {proxy_without_id, "id of a proxy is empty"},
 };
 
