@@ -164,17 +164,29 @@ static void take_version(struct round *r, struct proxy_row *p, const struct loca
     p->accepted_ms = m->accepted_ms;
 }
 
+/*
+ * Has it no control plane by its own word, and is that because it is turned away? Requests for a certificate fail since
+ * then, and it either never got one or reaches whoever refuses it. Where there is no certificate there may be no Envoy to
+ * ask.
+ */
+static void take_cut(struct round *r, struct proxy_row *p, const struct local_fact *l, struct pod_memory *m) {
+    bool without = l && !l->stats_ok && l->csr_failures > 0 && l->cert_expires_ms == 0;
+    bool cut = without || (l && l->stats_ok && l->xds_connections == 0);
+    since(&m->cut_since_ms, cut, r->now_ms);
+    p->cut_since_ms = m->cut_since_ms;
+    if (l && !cut) {
+        m->csr_before = l->csr_failures;
+    }
+    p->refused = cut && l->csr_failures > m->csr_before && (l->cert_expires_ms == 0 || (l->dials && l->dials[0]));
+}
+
 static void take_node(struct round *r, struct proxy_row *p, const struct inv_pod *pod, struct pod_memory *m) {
     uint32_t i = (uint32_t)(p - r->j->seen.proxies);
     const struct local_fact *l = evidence_local(r->evidence, pod->uid);
     p->node = pod->node && pod->node[0] ? join_node(r, pod->node) : IDX_NONE;
     r->j->names.local[i] = l;
     p->dials = REV_UNKNOWN;
-    bool cut = l && p->node != IDX_NONE && l->stats_ok && l->xds_connections == 0;
-    since(&m->cut_since_ms, cut, r->now_ms);
-    p->cut_since_ms = m->cut_since_ms;
-    /* One that has a certificate was let in once; what fails now is its control plane, not its credentials. */
-    p->refused = cut && l->csr_failures > 0 && l->cert_expires_ms == 0;
+    take_cut(r, p, p->node != IDX_NONE ? l : NULL, m);
     if (!l || p->node == IDX_NONE) {
         since(&m->dials_since_ms, false, 0);
         since(&m->xds_since_ms, false, 0);
