@@ -159,7 +159,7 @@ class Cluster:
         finally:
             c.close()
 
-    def workload(self, kind, namespace, name, replicas=None, real=False, **spec):
+    def workload(self, kind, namespace, name, replicas=None, real=False, annotations=None, **spec):
         """Create a Deployment, StatefulSet or DaemonSet whose pods are played by kwok, or are real processes."""
         labels = {"app": name}
         pod = {"containers": [{"name": "web", "image": "registry.local/web:1", "ports": [{"containerPort": 8080}]}]}
@@ -172,7 +172,7 @@ class Cluster:
             "metadata": {"name": name, "namespace": namespace},
             "spec": {
                 "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": pod},
+                "template": {"metadata": {"labels": labels, "annotations": annotations or {}}, "spec": pod},
                 **spec,
             },
         }
