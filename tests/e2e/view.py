@@ -8,6 +8,7 @@ import urllib.parse
 import kubelet
 
 PORT = 8080
+NOWHERE = (None, "", "-", "?", "several", "not installed")
 
 
 class View:
@@ -31,12 +32,12 @@ class View:
     def proxies(self, namespace=None):
         """{"NS/POD": row} of the whole mesh, or of one namespace."""
         seen = self.get("proxies") or {"proxies": []}
-        return {f"{x['namespace']}/{x['pod']}": x for x in seen["proxies"] if namespace in (None, x["namespace"])}
+        return {f"{x['namespace']}/{x['pod']}": plain(x) for x in seen["proxies"] if namespace in (None, x["namespace"])}
 
     def proxies_by_plugin(self):
         done = self.cluster.cli("proxies", "-o", "json")
         assert done.returncode == 0, f"kubectl meshgate proxies: {done.stderr}"
-        return {f"{x['namespace']}/{x['pod']}": x for x in json.loads(done.stdout)["proxies"]}
+        return {f"{x['namespace']}/{x['pod']}": plain(x) for x in json.loads(done.stdout)["proxies"]}
 
     def explain(self, namespace, pod):
         return self.get("explain", namespace=namespace, pod=pod)
@@ -59,11 +60,17 @@ class View:
         return sum(float(x.split()[-1]) for x in lines if x.split("{")[0].split(" ")[0] == name)
 
 
+def plain(row):
+    """No reason is the reason None, and what is not a revision is no place to hang on."""
+    attached = row.get("attached")
+    return {**row, "reason": row.get("reason") or "None", "attached": None if attached in NOWHERE else attached}
+
+
 def states(rows):
     """How many rows are in each state and reason, as one line."""
     count = {}
     for x in rows.values():
-        key = f"{x['state']}/{x['reason']}" if x.get("reason") not in (None, "", "None") else x["state"]
+        key = x["state"] if x["reason"] == "None" else f"{x['state']}/{x['reason']}"
         count[key] = count.get(key, 0) + 1
     return ", ".join(f"{n} {k}" for k, n in sorted(count.items(), key=lambda kv: -kv[1]))
 
