@@ -170,11 +170,13 @@ static void take_node(struct round *r, struct proxy_row *p, const struct inv_pod
     p->node = pod->node && pod->node[0] ? join_node(r, pod->node) : IDX_NONE;
     r->j->names.local[i] = l;
     p->dials = REV_UNKNOWN;
-    bool cut = l && p->node != IDX_NONE && l->stats_ok && l->xds_connections == 0;
-    since(&m->cut_since_ms, cut, r->now_ms);
+    bool served = l && l->stats_ok && l->xds_connections > 0;
+    /* One that has a certificate was let in once; what fails now is its control plane, not its credentials. An Envoy that
+     * was never let in does not open its stats port: only its agent speaks. */
+    p->refused = l && p->node != IDX_NONE && !served && l->csr_failures > 0 && l->cert_expires_ms == 0;
+    bool cut = l && p->node != IDX_NONE && l->stats_ok && !served;
+    since(&m->cut_since_ms, cut || p->refused, r->now_ms);
     p->cut_since_ms = m->cut_since_ms;
-    /* One that has a certificate was let in once; what fails now is its control plane, not its credentials. */
-    p->refused = cut && l->csr_failures > 0 && l->cert_expires_ms == 0;
     if (!l || p->node == IDX_NONE) {
         since(&m->dials_since_ms, false, 0);
         since(&m->xds_since_ms, false, 0);
