@@ -80,7 +80,9 @@ static struct judgement judge_unread(const struct case_ *c, uint32_t home, enum 
     if (within(c->p->cut_since_ms, c->now_ms, c->policy->dwell_absent_ms)) {
         return waiting(c, REASON_CONTROL_PLANE_LOST);
     }
-    return c->young ? waiting(c, REASON_STARTING) : detached(c, home);
+    /* One that an istiod has listed is not starting any more, however young. */
+    bool starting = c->young && !is_revision(c->seen, c->p->attached);
+    return starting ? waiting(c, REASON_STARTING) : detached(c, home);
 }
 
 /* An acknowledgement that istiod takes for expired never counts there, although the proxy answers each push: Envoy, which

@@ -23,7 +23,6 @@ struct pod_memory {
     uint64_t version_hash; /* of what Envoy had accepted then */
     int64_t accepted_ms;   /* when that became another */
     int64_t cut_since_ms;
-    uint64_t csr_before; /* failed certificate requests when it was last connected */
     /* what its labels ask for: worked out anew when they are others */
     json_t *pod_labels, *namespace_labels;
     bool asks;

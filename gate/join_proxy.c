@@ -165,19 +165,15 @@ static void take_version(struct round *r, struct proxy_row *p, const struct loca
 }
 
 /*
- * Has it no control plane by its own word, and is that because it is turned away? Requests for a certificate fail since
- * then, and it either never got one or reaches whoever refuses it. Where there is no certificate there may be no Envoy to
- * ask.
+ * Has it no control plane by its own word, and is that because it is turned away? One that has a certificate was let in once;
+ * what fails now is its control plane, not its credentials. An Envoy that was never let in does not open its stats port:
+ * only its agent speaks.
  */
 static void take_cut(struct round *r, struct proxy_row *p, const struct local_fact *l, struct pod_memory *m) {
-    bool without = l && !l->stats_ok && l->csr_failures > 0 && l->cert_expires_ms == 0;
-    bool cut = without || (l && l->stats_ok && l->xds_connections == 0);
-    since(&m->cut_since_ms, cut, r->now_ms);
+    bool served = l && l->stats_ok && l->xds_connections > 0;
+    p->refused = l && !served && l->csr_failures > 0 && l->cert_expires_ms == 0;
+    since(&m->cut_since_ms, p->refused || (l && l->stats_ok && !served), r->now_ms);
     p->cut_since_ms = m->cut_since_ms;
-    if (l && !cut) {
-        m->csr_before = l->csr_failures;
-    }
-    p->refused = cut && l->csr_failures > m->csr_before && (l->cert_expires_ms == 0 || (l->dials && l->dials[0]));
 }
 
 static void take_node(struct round *r, struct proxy_row *p, const struct inv_pod *pod, struct pod_memory *m) {

@@ -19,8 +19,8 @@ TOLERATION = [{"key": "bed.test/real", "operator": "Exists"}]
 
 
 class Cluster:
-    def __init__(self, binaries, nodes=6, replicas=1, force_embedded=False):
-        self.binaries = pathlib.Path(binaries)
+    def __init__(self, binaries, nodes=6, replicas=1, force_embedded=False, proxies_args=()):
+        self.binaries, self.proxies_args = pathlib.Path(binaries), proxies_args
         self.bed = bedlib.Bed(nodes=nodes)
         self.istio = istio.Istio(self.bed, replicas=replicas, binaries=binaries, force_embedded=force_embedded)
         self.real_sidecars = self.istio.real and build.real_sidecars()
@@ -39,6 +39,7 @@ class Cluster:
                     self.bed.pki.path("admin.kubeconfig"),
                     "-proc-dir",
                     self.bed.dir / "proc",
+                    *self.proxies_args,
                 ],
             )
             self.bed.wait(20, "proxies", lambda: self.proxies("GET", "/list") is not None)
@@ -92,12 +93,12 @@ class Cluster:
 
     # --- meshgate
 
-    def deploy(self, patience_s=90):
-        """Apply the very files of deploy/ and wait until gate and agents are Ready."""
+    def deploy(self, patience_s=90, gate_args=()):
+        """Apply the very files of deploy/, with more arguments for the gate, and wait until gate and agents are Ready."""
         tool = build.BIN / "kubectl"
         kubectl = f"{tool if tool.exists() else 'kubectl'} --kubeconfig {self.bed.pki.path('admin.kubeconfig')}"
         bedlib.run(ROOT / "deploy/make-certs.sh", env={**os.environ, "KUBECTL": kubectl})
-        self.bed.kubectl("apply", "--server-side", "-k", ROOT / "deploy/base")
+        self.bed.kubectl("apply", "--server-side", "-k", self._overlay(gate_args) if gate_args else ROOT / "deploy/base")
         self.bed.kubectl("wait", "--for=condition=Established", "crd/meshupgrades.meshgate.io", "--timeout=30s")
         for kind in ("deployment/meshgate", "daemonset/meshgate-agent"):
             done = self.bed.kubectl(
@@ -105,6 +106,20 @@ class Cluster:
             )
             if done.returncode:
                 raise RuntimeError(f"{kind}: {done.stdout}{done.stderr}\n{self.logs()}")
+
+    def _overlay(self, gate_args):
+        folder = self.bed.dir / "overlay"
+        folder.mkdir(exist_ok=True)
+        patch = [{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": a} for a in gate_args]
+        (folder / "kustomization.yaml").write_text(
+            json.dumps(
+                {
+                    "resources": [os.path.relpath(ROOT / "deploy/base", folder)],
+                    "patches": [{"target": {"kind": "Deployment", "name": "meshgate"}, "patch": json.dumps(patch)}],
+                }
+            )
+        )
+        return folder
 
     def containers(self, name, node=None):
         return [c for p in self.kubelet.named(name, node) for c in p.containers]
@@ -144,7 +159,7 @@ class Cluster:
         finally:
             c.close()
 
-    def workload(self, kind, namespace, name, replicas=None, real=False, **spec):
+    def workload(self, kind, namespace, name, replicas=None, real=False, annotations=None, **spec):
         """Create a Deployment, StatefulSet or DaemonSet whose pods are played by kwok, or are real processes."""
         labels = {"app": name}
         pod = {"containers": [{"name": "web", "image": "registry.local/web:1", "ports": [{"containerPort": 8080}]}]}
@@ -157,7 +172,7 @@ class Cluster:
             "metadata": {"name": name, "namespace": namespace},
             "spec": {
                 "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": pod},
+                "template": {"metadata": {"labels": labels, "annotations": annotations or {}}, "spec": pod},
                 **spec,
             },
         }

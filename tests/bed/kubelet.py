@@ -3,12 +3,15 @@ security context, probes. It runs the pods of meshgate (whichever node they are 
 
 A container has a root of its own (podroot), its pod a network namespace behind the bed's bridge. hostPID pods see the
 machine's /proc on the real node and the node's made-up tree elsewhere.
+
+Annotations that make a pod's credentials wrong: bed.test/token=garbage, bed.test/audience=OTHER, bed.test/root=FILE of the bed's PKI.
 """
 
 import base64
 import datetime
 import http.client
 import json
+import pathlib
 import re
 import shutil
 import subprocess
@@ -242,17 +245,28 @@ class Pod:
         new.chmod(0o644)
         new.rename(folder / name)
 
+    def spoil(self, volume, path, text):
+        """Another content for a file of a mounted volume, as if the node or somebody else had written it."""
+        self._write(self.dir / "volumes" / volume, path, text)
+
+    def _ill(self, what):
+        """How the annotation bed.test/WHAT wants this to be wrong."""
+        return (self.obj["metadata"].get("annotations") or {}).get(f"bed.test/{what}")
+
     def _fill(self, folder, source):
         if "serviceAccountToken" in source:
             s = source["serviceAccountToken"]
             account = self.obj["spec"].get("serviceAccountName", "default")
+            if self._ill("token") == "garbage":
+                self._write(folder, s["path"], "garbage")
+                return
             self._write(
                 folder,
                 s["path"],
                 self.bed.account_token(
                     self.ns,
                     account,
-                    s.get("audience"),
+                    self._ill("audience") or s.get("audience"),
                     self.obj["metadata"],
                     max(600, s.get("expirationSeconds", 3600)),
                 ),
@@ -278,6 +292,8 @@ class Pod:
             k: v.encode() if kind == "configMap" else base64.b64decode(v)
             for k, v in ((obj or {}).get("data") or {}).items()
         }
+        if name == "istio-ca-root-cert" and self._ill("root"):
+            data = {k: pathlib.Path(self.bed.pki.path(self._ill("root"))).read_bytes() for k in data}
         keys = {i["key"]: i["path"] for i in s["items"]} if s.get("items") else {k: k for k in data}
         for key, file in keys.items():
             if key in data:

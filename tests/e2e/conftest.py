@@ -17,12 +17,16 @@ def binaries():
 
 @pytest.fixture
 def cluster(request):
-    """A cluster of its own for each story; `replicas` istiods a revision by the marker."""
-    marker = request.node.get_closest_marker("replicas")
+    """A cluster of its own for each story; `replicas` istiods a revision and `nodes` by markers."""
+
+    def marked(name, default):
+        marker = request.node.get_closest_marker(name)
+        return marker.args[0] if marker else default
+
     made = clusters.Cluster(
         binaries(),
-        nodes=world.NODES,
-        replicas=marker.args[0] if marker else 1,
+        nodes=marked("nodes", world.NODES),
+        replicas=marked("replicas", 1),
         force_embedded=os.environ.get("MESHGATE_E2E_EMBEDDED") == "1",
     )
     RAN.add(made.istio.describe())
@@ -53,6 +57,7 @@ def pytest_runtest_makereport(item, call):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "replicas(n): istiods of each revision")
+    config.addinivalue_line("markers", "nodes(n): nodes of kwok's")
 
 
 def pytest_sessionfinish():

@@ -168,6 +168,12 @@ static void scan_node(struct gate_mesh *f, const char *node) {
         locals[n].stats_ok = locals[n].ready = true;
         locals[n].xds_connections = 1;
         locals[n].cds_version = locals[n].lds_version = text(is(f->behind, p) ? f->older : f->accepted);
+        if (is(f->turned_away, p)) {
+            locals[n].stats_ok = locals[n].ready = false;
+            locals[n].xds_connections = 0;
+            locals[n].cds_version = locals[n].lds_version = text("");
+            locals[n].csr_failures = 3;
+        }
         list[n] = &locals[n];
         scan.n_changed++;
     }

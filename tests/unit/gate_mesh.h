@@ -26,6 +26,7 @@ struct gate_mesh {
     const char *version;         /* that istiods say is acknowledged */
     const char *accepted;        /* that Envoys say they have ... */
     const char *behind, *older;  /* ... but this pod's says this */
+    const char *turned_away;     /* this pod's agent gets no certificate, and its Envoy never opened its ports */
     int64_t connected_before_ms; /* streams began so long before now */
     uint64_t questions;
 };

@@ -231,6 +231,8 @@ static void trouble_rows(void) {
         p->cut_since_ms = now - 60000, m->replicas[2].failing = m->replicas[3].failing = true);
     ROW("cut off for long, another replica answers", DETACHED, NO_STREAM, p->attached_at_ms = AGED,
         p->cut_since_ms = now - 60000);
+    ROW("listed once, young, cut off for long", DETACHED, CONTROL_PLANE_DOWN, p->attached_at_ms = AGED, YOUNG,
+        p->cut_since_ms = now - 60000, m->replicas[2].failing = m->replicas[3].failing = true);
     ROW("cut off says a silent node", UNKNOWN, CP_STALE, p->attached_at_ms = AGED, p->cut_since_ms = now - 60000,
         p->node_at_ms = AGED);
     ROW("refused, young", DETACHED, CREDENTIALS_REFUSED, ABSENT(1, 100), YOUNG, p->refused = true, p->cut_since_ms = now);

@@ -225,6 +225,24 @@ static void wishes_and_notes(void **state) {
     assert_true(ignored);
 }
 
+static void one_that_is_turned_away_need_not_have_stats(void **state) {
+    struct gate_mesh *f = *state;
+    const char *pod = pod_name(f, (gate_mesh_hear(f), gate_mesh_join(f), gate_mesh_proxy(f, "app-00", "web")));
+    assert_false(gate_mesh_proxy(f, "app-00", "web")->refused);
+    f->unlisted = f->turned_away = pod;
+    gate_mesh_pass(f, 10000);
+    gate_mesh_hear(f);
+    gate_mesh_join(f);
+    const struct proxy_row *p = gate_mesh_proxy(f, "app-00", "web");
+    assert_true(p->refused && p->cut_since_ms != 0);
+    f->unlisted = f->turned_away = NULL;
+    gate_mesh_pass(f, 10000);
+    gate_mesh_hear(f);
+    gate_mesh_join(f);
+    p = gate_mesh_proxy(f, "app-00", "web");
+    assert_true(!p->refused && p->cut_since_ms == 0);
+}
+
 static void an_old_sync_is_not_compared(void **state) {
     struct gate_mesh *f = *state;
     gate_mesh_hear(f);
@@ -356,6 +374,7 @@ int main(void) {
         TEST(versions_that_differ_are_timed),
         TEST(a_lying_agent_is_not_believed_for_a_while),
         TEST(wishes_and_notes),
+        TEST(one_that_is_turned_away_need_not_have_stats),
         TEST(an_old_sync_is_not_compared),
         TEST(a_syncz_that_stays_silent_is_blocked),
         TEST(a_replica_that_was_frozen_is_not_blocked),

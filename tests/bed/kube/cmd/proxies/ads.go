@@ -24,6 +24,8 @@ const (
 	tLDS = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	tEDS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 	tRDS = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+
+	tPCDS = "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig" // nothing is sent for it where no ProxyConfig is
 )
 
 type request struct {

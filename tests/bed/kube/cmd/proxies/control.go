@@ -12,9 +12,15 @@ const (
 	healthy = iota
 	nacking // rejects listeners
 	silent  // does not answer updates
+	away    // no attempt to reach an istiod succeeds
+	astray  // hangs on the revision that the rule's text names
+	unsent  // also subscribes to a type for which istiod has nothing to send
 )
 
-var modeNames = []string{"healthy", "nack", "withhold"}
+var modeNames = []string{"healthy", "nack", "withhold", "away", "astray", "unsent"}
+
+// rejoins: the mode is about the connection, a change of it begins a new one.
+func rejoins(mode int) bool { return mode == away || mode == astray || mode == unsent }
 
 // rule says how the proxies whose NAMESPACE/POD begins with Match behave; those that come later too. The newest rule counts.
 type rule struct {
@@ -35,13 +41,15 @@ func (m *mesh) modeOf(p *proxy) (int, string) {
 func (m *mesh) setRule(w http.ResponseWriter, q *http.Request) {
 	var r rule
 	if json.NewDecoder(q.Body).Decode(&r) != nil || slices.Index(modeNames, r.Mode) <= 0 {
-		http.Error(w, `want {"match": "NS/", "rev": "", "mode": "nack|withhold", "text": ""}`, http.StatusBadRequest)
+		http.Error(w, `want {"match": "NS/", "rev": "", "mode": "nack|withhold|away|astray|unsent", "text": ""}`, http.StatusBadRequest)
 		return
 	}
 	m.mu.Lock()
 	m.rules = append(m.rules, r)
 	m.mu.Unlock()
-	if r.Mode == "nack" {
+	if mode := slices.Index(modeNames, r.Mode); rejoins(mode) {
+		m.matching(r.Match, r.Rev, (*proxy).rejoin)
+	} else if mode == nacking {
 		m.matching(r.Match, r.Rev, (*proxy).again)
 	}
 }
@@ -52,10 +60,16 @@ func (m *mesh) dropRule(w http.ResponseWriter, q *http.Request) {
 		http.Error(w, `want {"match": "NS/"}`, http.StatusBadRequest)
 		return
 	}
+	after := (*proxy).again
 	m.mu.Lock()
-	m.rules = slices.DeleteFunc(m.rules, func(x rule) bool { return x.Match == r.Match })
+	m.rules = slices.DeleteFunc(m.rules, func(x rule) bool {
+		if x.Match == r.Match && rejoins(slices.Index(modeNames, x.Mode)) {
+			after = (*proxy).rejoin
+		}
+		return x.Match == r.Match
+	})
 	m.mu.Unlock()
-	m.matching(r.Match, "", (*proxy).again)
+	m.matching(r.Match, "", after)
 }
 
 type shown struct {

@@ -24,6 +24,11 @@ var (
 	maxBackoff = flag.Duration("max-backoff", 10*time.Second, "longest wait before a reconnect")
 	rejects    = flag.String("reject", "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig",
 		"a listener that holds this type is rejected, as upstream Envoy would")
+	lone           = flag.Int("lone", 0, "so many proxies without pods, besides those of the pods")
+	loneNamespaces = flag.Int("lone-namespaces", 100, "namespaces that they say they are in")
+	lonePerSecond  = flag.Int("lone-per-second", 200, "how many of them begin in a second")
+	loneTargets    = flag.String("lone-targets", "", "where they hang: REV=IP,REV=IP; over plaintext 15010")
+	loneVersion    = flag.String("lone-version", "1.29.6", "proxy version that they show")
 )
 
 func main() {
@@ -44,5 +49,8 @@ func main() {
 	go m.serveControl(*ctl)
 	go m.serveStats()
 	m.follow(ctx)
+	if *lone > 0 {
+		go m.lone(ctx, *lone, max(1, *loneNamespaces), max(1, *lonePerSecond), *loneTargets)
+	}
 	<-ctx.Done()
 }

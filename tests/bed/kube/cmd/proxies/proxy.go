@@ -30,9 +30,12 @@ type proxy struct {
 	sotw                                bool
 	pid                                 int
 	cancel                              context.CancelFunc
+	open                                func(context.Context) (*line, error)
+	wake                                chan struct{} // cuts the wait before the next attempt
 
 	mu        sync.Mutex
 	stream    stream
+	hangUp    context.CancelFunc  // of the stream
 	last      map[string]*message // newest answer of each type
 	names     map[string][]string // subscriptions
 	accepted  map[string]string   // version of the last accepted update
@@ -45,7 +48,9 @@ type proxy struct {
 func newProxy(m *mesh, pod *corev1.Pod, rev string) *proxy {
 	p := &proxy{mesh: m, uid: string(pod.UID), ns: pod.Namespace, name: pod.Name, sa: pod.Spec.ServiceAccountName, rev: rev,
 		version: "unknown", ip: pod.Status.PodIP, node: pod.Spec.NodeName, labels: pod.Labels,
-		owner: pod.Labels["service.istio.io/canonical-name"], accepted: map[string]string{}, rejected: map[string]int{}}
+		owner: pod.Labels["service.istio.io/canonical-name"], accepted: map[string]string{}, rejected: map[string]int{},
+		wake: make(chan struct{}, 1)}
+	p.open = p.dial
 	if p.sa == "" {
 		p.sa = "default"
 	}
@@ -88,22 +93,37 @@ func (p *proxy) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		p.mesh.proc.connected(p, 0)
+		p.mesh.proc.connected(p, "", 0)
 		if got {
 			back = 500 * time.Millisecond
 		}
 		log.Printf("%s/%s %s: %s", p.ns, p.name, p.rev, status.Convert(err).Message())
 		select {
 		case <-ctx.Done():
+		case <-p.wake:
 		case <-time.After(time.Duration(rand.Float64() * float64(back))):
 		}
 		back = min(2*back, *maxBackoff)
 	}
 }
 
+// line is a connection to an istiod, and what proves to it who calls.
+type line struct {
+	conn  *grpc.ClientConn
+	token string // "" none is shown
+	own   bool   // no other proxy has it
+}
+
 // dial connects from the pod's own address, with the name and root that an injected agent would check.
-func (p *proxy) dial(ctx context.Context) (*grpc.ClientConn, error) {
-	addr, err := p.mesh.replica(p.rev)
+func (p *proxy) dial(ctx context.Context) (*line, error) {
+	rev := p.rev
+	mode, text := p.mesh.modeOf(p)
+	if mode == away {
+		return nil, fmt.Errorf("kept away by a rule")
+	} else if mode == astray {
+		rev = text
+	}
+	addr, err := p.mesh.replica(rev)
 	if err != nil {
 		return nil, err
 	}
@@ -111,38 +131,44 @@ func (p *proxy) dial(ctx context.Context) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	token, err := p.mesh.token(ctx, p.ns, p.sa)
+	if err != nil {
+		return nil, err
+	}
 	d := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(p.ip)}}
-	return grpc.NewClient("passthrough:///"+addr+":15012",
-		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: "istiod-" + p.rev + "." + *istioNS + ".svc"})),
+	conn, err := grpc.NewClient("passthrough:///"+addr+":15012",
+		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: "istiod-" + rev + "." + *istioNS + ".svc"})),
 		grpc.WithContextDialer(func(c context.Context, a string) (net.Conn, error) {
 			conn, err := d.DialContext(c, "tcp", a)
 			if err == nil {
-				p.mesh.proc.connected(p, conn.LocalAddr().(*net.TCPAddr).Port)
+				p.mesh.proc.connected(p, rev, conn.LocalAddr().(*net.TCPAddr).Port)
 			}
 			return conn, err
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+	return &line{conn, token, true}, err
 }
 
 // attach is one stream from its beginning to its end; got: istiod answered on it.
 func (p *proxy) attach(parent context.Context) (got bool, err error) {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
-	conn, err := p.dial(ctx)
+	l, err := p.open(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer conn.Close()
-	token, err := p.mesh.token(ctx, p.ns, p.sa)
-	if err != nil {
-		return false, err
+	if l.own {
+		defer l.conn.Close()
 	}
-	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
-	s, err := openStream(ctx, discovery.NewAggregatedDiscoveryServiceClient(conn), p.self(), p.sotw)
+	if l.token != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+l.token)
+	}
+	s, err := openStream(ctx, discovery.NewAggregatedDiscoveryServiceClient(l.conn), p.self(), p.sotw)
 	if err != nil {
 		return false, err
 	}
 	p.mu.Lock()
+	p.hangUp = cancel
 	p.stream, p.last, p.names = s, map[string]*message{}, map[string][]string{}
 	p.mu.Unlock()
 	if err := s.send(request{typ: tCDS}); err != nil {
@@ -171,6 +197,9 @@ func (p *proxy) take(m *message, held map[string][]string) {
 	case tCDS:
 		p.subscribe(tEDS, derive(m, held, p.sotw, edsNames), false)
 		p.subscribe(tLDS, nil, true)
+		if mode, _ := p.mesh.modeOf(p); mode == unsent {
+			p.subscribe(tPCDS, nil, true)
+		}
 	case tLDS:
 		p.subscribe(tRDS, derive(m, held, p.sotw, rdsNames), false)
 	}
@@ -216,5 +245,18 @@ func (p *proxy) again() {
 	}
 	for _, m := range p.last {
 		p.answer(m)
+	}
+}
+
+// rejoin ends the stream, and the wait for the next attempt.
+func (p *proxy) rejoin() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stream != nil {
+		p.hangUp()
 	}
 }

@@ -55,7 +55,7 @@ func (t *procTree) add(p *proxy) int {
 	put(d+"/status", fmt.Sprintf("Name:\tpilot-agent\nState:\tS (sleeping)\nTgid:\t%d\nPid:\t%d\nPPid:\t1\nUid:\t1337\t1337\t1337\t1337\nGid:\t1337\t1337\t1337\t1337\n", p.pid, p.pid))
 	put(d+"/cgroup", "0::"+group+"\n")
 	put(d+"/net/tcp6", tcpHead)
-	t.sockets(p, 0)
+	t.sockets(p, "", 0)
 	return p.pid
 }
 
@@ -69,7 +69,7 @@ func hexAddr(ip string, port int) string {
 	return fmt.Sprintf("%08X:%04X", binary.LittleEndian.Uint32(b), port)
 }
 
-func (t *procTree) sockets(p *proxy, port int) {
+func (t *procTree) sockets(p *proxy, rev string, port int) {
 	var b strings.Builder
 	b.WriteString(tcpHead)
 	line := func(n int, local, remote string, state int) {
@@ -80,20 +80,20 @@ func (t *procTree) sockets(p *proxy, port int) {
 		line(i, hexAddr("0.0.0.0", l), hexAddr("0.0.0.0", 0), 0x0A)
 	}
 	if port > 0 {
-		line(5, hexAddr(p.ip, port), hexAddr(p.mesh.clusterIP(p.rev), 15012), 0x01)
+		line(5, hexAddr(p.ip, port), hexAddr(p.mesh.clusterIP(rev), 15012), 0x01)
 	}
 	put(t.path(p)+"/net/tcp", b.String())
 }
 
-// connected writes the proxy's connection from this local port, 0: it has none.
-func (t *procTree) connected(p *proxy, port int) {
+// connected writes the proxy's connection to a revision from this local port, 0: it has none.
+func (t *procTree) connected(p *proxy, rev string, port int) {
 	if t.dir == "" {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, err := os.Stat(t.path(p)); err == nil {
-		t.sockets(p, port)
+		t.sockets(p, rev, port)
 	}
 }
 
