@@ -48,6 +48,8 @@ static const struct cause causes[] = {
             DETACHED, CREDENTIALS_REFUSED, "Deployment/web"),
     WATCHED("discovery address of another revision", "fault misdirected app-03/web- canary", "", "app-03/web-", MISPLACED,
             WRONG_CONTROL_PLANE, "Deployment/web"),
+    WATCHED("newer proxies on an older istiod", TO_CANARY("app-43"), "fault misdirected app-43/web- old", "app-43/web-",
+            MISPLACED, WRONG_CONTROL_PLANE, "Deployment/web"),
     WATCHED("certificates from another revision", "fault foreign-ca app-06/web- canary", "", "app-06/web-", CONFLICT,
             DIAL_DISAGREES, "Deployment/web"),
     WATCHED("certificate expired", "fault expired app-07/web-", "", "app-07/web-", CONFLICT, CERT_EXPIRED,
@@ -108,6 +110,9 @@ static const struct cause causes[] = {
             "app-33/done-", UNKNOWN, NONE, "Job/done"),
     /* ---- owners: all of a namespace that asks for another revision than before ---- */
     WATCHED("not restarted", "", LABEL_CANARY("app-36"), "app-36/web-", RESTART_PENDING, RESTART_NEEDED, "Deployment/web"),
+    WATCHED("a gateway that was moved by accident",
+            "create namespace edge label=istio.io/rev=canary;create deployment edge/ingress", "label edge istio.io/rev=old",
+            "edge/ingress-", RESTART_PENDING, RESTART_NEEDED, "Deployment/ingress"),
     WATCHED("a bare pod", "create bare app-36/loner", "", "app-36/loner", RESTART_PENDING, BARE_POD, "Pod/loner"),
     WATCHED("a Job's pod", "create job app-36/import", "", "app-36/import-", RESTART_PENDING, JOB, "Job/import"),
     WATCHED("a CronJob's pod", "create job app-36/nightly-1 cronjob=nightly", "", "app-36/nightly-", RESTART_PENDING, JOB,
