@@ -164,17 +164,22 @@ static void take_version(struct round *r, struct proxy_row *p, const struct loca
     p->accepted_ms = m->accepted_ms;
 }
 
+/* Its agent asks for a certificate in vain. Then it has no stream either, and Envoy may not even answer yet. One that has a
+ * certificate was let in once; what fails now is its control plane, not its credentials. */
+static bool turned_away(const struct local_fact *l) {
+    return l->csr_failures > 0 && l->cert_expires_ms == 0 && !(l->stats_ok && l->xds_connections > 0);
+}
+
 static void take_node(struct round *r, struct proxy_row *p, const struct inv_pod *pod, struct pod_memory *m) {
     uint32_t i = (uint32_t)(p - r->j->seen.proxies);
     const struct local_fact *l = evidence_local(r->evidence, pod->uid);
     p->node = pod->node && pod->node[0] ? join_node(r, pod->node) : IDX_NONE;
     r->j->names.local[i] = l;
     p->dials = REV_UNKNOWN;
-    bool cut = l && p->node != IDX_NONE && l->stats_ok && l->xds_connections == 0;
+    p->refused = l && p->node != IDX_NONE && turned_away(l);
+    bool cut = p->refused || (l && p->node != IDX_NONE && l->stats_ok && l->xds_connections == 0);
     since(&m->cut_since_ms, cut, r->now_ms);
     p->cut_since_ms = m->cut_since_ms;
-    /* One that has a certificate was let in once; what fails now is its control plane, not its credentials. */
-    p->refused = cut && l->csr_failures > 0 && l->cert_expires_ms == 0;
     if (!l || p->node == IDX_NONE) {
         since(&m->dials_since_ms, false, 0);
         since(&m->xds_since_ms, false, 0);

@@ -168,6 +168,11 @@ static void scan_node(struct gate_mesh *f, const char *node) {
         locals[n].stats_ok = locals[n].ready = true;
         locals[n].xds_connections = 1;
         locals[n].cds_version = locals[n].lds_version = text(is(f->behind, p) ? f->older : f->accepted);
+        if (is(f->uncertified, p)) {
+            locals[n].stats_ok = locals[n].ready = false;
+            locals[n].xds_connections = 0;
+            locals[n].csr_failures = 3;
+        }
         list[n] = &locals[n];
         scan.n_changed++;
     }

@@ -23,6 +23,7 @@ struct gate_mesh {
     bool unread; /* nobody is assigned to the replicas */
     /* what the next report says; by pod name, NULL: nobody */
     const char *unlisted, *unseen, *rejecting;
+    const char *uncertified;     /* asks for a certificate in vain, and its Envoy does not answer yet */
     const char *version;         /* that istiods say is acknowledged */
     const char *accepted;        /* that Envoys say they have ... */
     const char *behind, *older;  /* ... but this pod's says this */

@@ -181,6 +181,25 @@ static void versions_that_differ_are_timed(void **state) {
     assert_int_equal(gate_mesh_proxy(f, "app-00", "web")->version_differs_since_ms, 0);
 }
 
+/* What is known of a proxy that has not started for want of a certificate comes from its agent alone. */
+static void turned_away_before_envoy_answers(void **state) {
+    struct gate_mesh *f = *state;
+    gate_mesh_join(f);
+    f->unlisted = f->uncertified = pod_name(f, gate_mesh_proxy(f, "app-00", "web"));
+    gate_mesh_hear(f);
+    int64_t first = sched_now(f->sched);
+    gate_mesh_join(f);
+    const struct proxy_row *p = gate_mesh_proxy(f, "app-00", f->uncertified);
+    assert_true(p->refused);
+    assert_int_equal(p->cut_since_ms, first);
+    f->uncertified = NULL;
+    gate_mesh_hear(f);
+    gate_mesh_join(f);
+    p = gate_mesh_proxy(f, "app-00", f->unlisted);
+    assert_false(p->refused);
+    assert_int_equal(p->cut_since_ms, 0);
+}
+
 static void a_lying_agent_is_not_believed_for_a_while(void **state) {
     struct gate_mesh *f = *state;
     gate_mesh_hear(f);
@@ -355,6 +374,7 @@ int main(void) {
         TEST(nor_is_one_with_its_address_on_another_revision),
         TEST(versions_that_differ_are_timed),
         TEST(a_lying_agent_is_not_believed_for_a_while),
+        TEST(turned_away_before_envoy_answers),
         TEST(wishes_and_notes),
         TEST(an_old_sync_is_not_compared),
         TEST(a_syncz_that_stays_silent_is_blocked),
