@@ -42,7 +42,8 @@ struct cause {
 static const struct cause causes[] = {
     /* ---- the proxy and its control plane ---- */
     WATCHED("no way to any istiod", "fault cut app-01/web-", "", "app-01/web-", DETACHED, NO_STREAM, "Deployment/web"),
-    WATCHED("token refused", "fault refused app-02/web-", "", "app-02/web-", DETACHED, CREDENTIALS_REFUSED,
+    /* Of one that has a certificate it cannot be said from outside why it is not let in; the remedy names the token. */
+    WATCHED("token refused when it comes back", "fault refused app-02/web-", "", "app-02/web-", DETACHED, NO_STREAM,
             "Deployment/web"),
     WATCHED("token refused from the start", "fault refused app-04/web-;delete pod app-04/web-*", "", "app-04/web-",
             DETACHED, CREDENTIALS_REFUSED, "Deployment/web"),
