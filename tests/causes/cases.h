@@ -14,6 +14,8 @@ enum scene {
     SCENE_FROZEN,      /* ... stands still */
     SCENE_UNINSTALLED, /* ... and its objects are removed */
     SCENE_QUIET,       /* no upgrade, no pushes, for a long time */
+    SCENE_SHADOWED,    /* somebody makes a tag canary that points to old */
+    SCENE_IN_PLACE,    /* old is upgraded in place, canary is not */
     SCENE_UPGRADE,     /* namespaces app-00 ... are moved from old to canary */
     SCENES
 };
@@ -24,7 +26,8 @@ struct cause {
     const char *before; /* actions before gate and agents start, with ';' between them; "" none */
     const char *first;  /* actions in the running mesh */
     const char *then;   /* actions a minute later */
-    const char *where;  /* "NS/PREFIX" of the pods, with a '~' behind it only those that no node has; or "@NODE" */
+    const char
+        *where; /* "NS/PREFIX" of the pods, with a '~' behind it only those that no node has; "@NODE"; "" all others */
     enum proxy_state state;
     enum reason reason;
     const char *owner; /* "KIND/NAME"; NULL: of each pod's own */
@@ -39,12 +42,15 @@ struct cause {
 static const struct cause causes[] = {
     /* ---- the proxy and its control plane ---- */
     WATCHED("no way to any istiod", "fault cut app-01/web-", "", "app-01/web-", DETACHED, NO_STREAM, "Deployment/web"),
-    WATCHED("token refused", "fault refused app-02/web-", "", "app-02/web-", DETACHED, CREDENTIALS_REFUSED,
+    /* Of one that has a certificate it cannot be said from outside why it is not let in; the remedy names the token. */
+    WATCHED("token refused when it comes back", "fault refused app-02/web-", "", "app-02/web-", DETACHED, NO_STREAM,
             "Deployment/web"),
     WATCHED("token refused from the start", "fault refused app-04/web-;delete pod app-04/web-*", "", "app-04/web-",
             DETACHED, CREDENTIALS_REFUSED, "Deployment/web"),
     WATCHED("discovery address of another revision", "fault misdirected app-03/web- canary", "", "app-03/web-", MISPLACED,
             WRONG_CONTROL_PLANE, "Deployment/web"),
+    WATCHED("newer proxies on an older istiod", TO_CANARY("app-43"), "fault misdirected app-43/web- old", "app-43/web-",
+            MISPLACED, WRONG_CONTROL_PLANE, "Deployment/web"),
     WATCHED("certificates from another revision", "fault foreign-ca app-06/web- canary", "", "app-06/web-", CONFLICT,
             DIAL_DISAGREES, "Deployment/web"),
     WATCHED("certificate expired", "fault expired app-07/web-", "", "app-07/web-", CONFLICT, CERT_EXPIRED,
@@ -95,8 +101,19 @@ static const struct cause causes[] = {
             "", "app-37/image-", SETTLED, CUSTOM_IMAGE, "Deployment/image"),
     WATCHED("labels taken away", "unlabel app-38 istio-injection", "", "app-38/web-", SETTLED, NO_LONGER_INJECTED,
             "Deployment/web"),
+    WATCHED("well: its own label names a tag",
+            "create namespace free;create deployment free/tagged label=istio.io/rev=default", "", "free/tagged-", SETTLED,
+            NONE, "Deployment/tagged"),
+    WATCHED("well: injected although the namespace has no label",
+            "create deployment free/asks label=sidecar.istio.io/inject=true", "", "free/asks-", SETTLED, NONE,
+            "Deployment/asks"),
+    WATCHED("counts for nothing: a Job that has ended", "create job app-33/done", "finish app-33/done-x7k2p",
+            "app-33/done-", UNKNOWN, NONE, "Job/done"),
     /* ---- owners: all of a namespace that asks for another revision than before ---- */
     WATCHED("not restarted", "", LABEL_CANARY("app-36"), "app-36/web-", RESTART_PENDING, RESTART_NEEDED, "Deployment/web"),
+    WATCHED("a gateway that was moved by accident",
+            "create namespace edge label=istio.io/rev=canary;create deployment edge/ingress", "label edge istio.io/rev=old",
+            "edge/ingress-", RESTART_PENDING, RESTART_NEEDED, "Deployment/ingress"),
     WATCHED("a bare pod", "create bare app-36/loner", "", "app-36/loner", RESTART_PENDING, BARE_POD, "Pod/loner"),
     WATCHED("a Job's pod", "create job app-36/import", "", "app-36/import-", RESTART_PENDING, JOB, "Job/import"),
     WATCHED("a CronJob's pod", "create job app-36/nightly-1 cronjob=nightly", "", "app-36/nightly-", RESTART_PENDING, JOB,
@@ -146,6 +163,12 @@ static const struct cause causes[] = {
      LABEL_CANARY("app-03") "restart app-03/web", "app-03/web-~", STATE_SYNCING, REASON_UNSCHEDULABLE, "Deployment/web"},
     {SCENE_QUIET, "a rollout beyond its deadline", "", "", "", "app-03/web-", STATE_RESTART_PENDING, REASON_ROLLOUT_OVERDUE,
      "Deployment/web"},
+    /* ---- names ---- */
+    {SCENE_SHADOWED, "a tag with the name of a revision", "", TO_CANARY("app-01"), "create tag canary old", "app-01/web-",
+     STATE_CONFLICT, REASON_TWO_INJECTORS, "Deployment/web"},
+    {SCENE_IN_PLACE, "well: a revision that was left alone", "", TO_CANARY("app-01"), "version old 1.29.7", "app-01/web-",
+     STATE_SETTLED, REASON_NONE, "Deployment/web"},
+    {SCENE_IN_PLACE, "upgraded in place, not restarted", "", "", "", "", STATE_SETTLED, REASON_OLD_BUILD, NULL},
     /* ---- on the way to another revision ---- */
     {SCENE_UPGRADE, "label istio-injection set back", "", "", "label app-00 istio-injection=enabled", "app-00/",
      STATE_CONFLICT, REASON_LEFTOVER_LABEL, NULL},

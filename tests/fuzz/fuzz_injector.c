@@ -1,5 +1,5 @@
-/* MutatingWebhookConfigurations as anybody may write them, and the labels of a pod and of its namespace. The input is
- * {"configurations":[...],"namespace":{labels},"pod":{labels},"annotations":{}}. */
+/* MutatingWebhookConfigurations and injector ConfigMaps as anybody may write them, and the labels of a pod and of its
+ * namespace. The input is {"configurations":[...],"policy":{},"namespace":{labels},"pod":{labels},"annotations":{}}. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +24,15 @@ static void ask(const struct injectors *x, const json_t *in) {
         expect(*revision != '\0');
         expect(!injectors_service(x, revision, &service, &space) || (service != NULL && space != NULL));
     }
-    injector_opted_out("shop", pod, json_object_get(in, "annotations"), false);
+    struct injector_subject subject = {
+        .namespace_ = "shop", .namespace_labels = ns, .labels = pod, .annotations = json_object_get(in, "annotations")};
+    struct injector_verdict v;
+    injectors_ask(x, &subject, &v);
+    expect((v.result == INJECTOR_ONE) == (v.revision != NULL));
+    expect((v.result == INJECTOR_UNKNOWN) <= (v.why[0] != '\0'));
+    expect((v.result == INJECTOR_SEVERAL) <= (v.also != NULL));
+    expect(v.opt_out == OPT_OUT_NONE || opt_out_text(v.opt_out)[0] != '\0');
+    injector_opted_out("shop", pod, subject.annotations, false);
     injectors_resolve(x, js_text(ns, "istio.io/rev", NULL));
 }
 
@@ -50,6 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     json_t *in = json_loadb((const char *)data, size, 0, NULL);
     if (in != NULL) {
         struct injectors *x = injectors_new();
+        injectors_put_policy(x, "istio-sidecar-injector-canary", "istio-system", "canary", json_object_get(in, "policy"));
+        injectors_set_words(x, "canary", size % 2 ? WORDS_STRICT : WORDS_YAML);
         put_all(x, in);
         injectors_free(x);
         json_decref(in);

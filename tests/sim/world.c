@@ -143,6 +143,7 @@ static void free_revision(struct world *w, struct sim_revision *r) {
     }
     free(r->istiods);
     free(r->service_ip);
+    free(r->newer);
 }
 
 void world_free(struct world *w) {

@@ -227,6 +227,8 @@ bool world_action(struct world *w, const char *action, struct err *err) {
         {"unlabel", 3, do_unlabel},
         {"create", 3, world_do_create},
         {"uninstall", 2, world_do_uninstall},
+        {"finish", 2, world_do_finish},
+        {"version", 3, world_do_version},
         {"touch", 2, do_touch},
         {"restart", 2, do_restart},
         {"delete", 3, do_delete},

@@ -146,6 +146,15 @@ static bool create_injector(struct world *w, const struct words *a, struct err *
     return true;
 }
 
+/* create tag NAME REV */
+static bool create_tag(struct world *w, const struct words *a, struct err *err) {
+    if (a->n < 4 || world_revision(a->at[3]) < 0) {
+        return err_set(err, ERR_INVALID, "create tag NAME REVISION");
+    }
+    world_put_tag(w, a->at[2], a->at[3]);
+    return true;
+}
+
 bool world_do_create(struct world *w, struct words *a, struct err *err) {
     static const char *const workloads[] = {"deployment", "statefulset", "daemonset"};
     char *ns, *name;
@@ -154,6 +163,9 @@ bool world_do_create(struct world *w, struct words *a, struct err *err) {
     }
     if (strcmp(a->at[1], "injector") == 0) {
         return create_injector(w, a, err);
+    }
+    if (strcmp(a->at[1], "tag") == 0) {
+        return create_tag(w, a, err);
     }
     if (!world_pair(a->at[2], &ns, &name) || !store_get(w->store, "namespaces", NULL, ns)) {
         return err_set(err, ERR_INVALID, "create: \"%s\" is not NAMESPACE/NAME of a namespace that is there", a->at[2]);
@@ -175,6 +187,41 @@ bool world_do_create(struct world *w, struct words *a, struct err *err) {
         }
     }
     return err_set(err, ERR_INVALID, "create: there is no kind \"%s\" here", a->at[1]);
+}
+
+/* "finish NS/POD": its containers have ended well; the pod stays until somebody deletes it. */
+bool world_do_finish(struct world *w, struct words *a, struct err *err) {
+    char *ns, *name;
+    struct sim_pod *p = world_pair(a->at[1], &ns, &name) ? world_pod(w, ns, name) : NULL;
+    if (!p) {
+        return err_set(err, ERR_NOT_FOUND, "finish: there is no such pod");
+    }
+    world_proxy_stop(p);
+    timer_cancel(w->sched, &p->step);
+    p->phase = SIM_PENDING;
+    json_t *patch = json_pack("{s:{s:s,s:[{s:s,s:s,s:s}]}}", "status", "phase", "Succeeded", "conditions", "type", "Ready",
+                              "status", "False", "reason", "PodCompleted");
+    bool ok = store_patch(w->store, "pods", p->ns, p->name, patch, true, err);
+    json_decref(patch);
+    return ok;
+}
+
+/* "version REV V": the istiods of a revision are upgraded in place, one image for the other. */
+bool world_do_version(struct world *w, struct words *a, struct err *err) {
+    int rev = world_revision(a->at[1]);
+    if (rev < 0) {
+        return err_set(err, ERR_NOT_FOUND, "version: there is no revision %s", a->at[1]);
+    }
+    struct sim_revision *r = &w->revs[rev];
+    mem_set(&r->newer, a->at[2]);
+    r->version = r->newer;
+    for (uint32_t n = 0; n < w->opts.replicas; n++) {
+        if (!world_istiod_fault(&r->istiods[n], "kill", err) || !world_istiod_fault(&r->istiods[n], "start", err)) {
+            return false;
+        }
+        world_write_istiod_pod(w, &r->istiods[n]);
+    }
+    return true;
 }
 
 /* As helm uninstall does: webhooks, Service, Deployment and istiods of a revision are gone, its proxies are not. */

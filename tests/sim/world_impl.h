@@ -29,6 +29,7 @@ struct sim_istiod {
 
 struct sim_revision {
     const char *name, *version;
+    char *newer; /* the version once it has been upgraded in place */
     char *service_ip;
     bool bad_config;
     struct sim_istiod *istiods;
@@ -216,6 +217,8 @@ const char *world_refusal(const struct world *w, const char *ns);
 
 /* world_create.c */
 bool world_do_create(struct world *w, struct words *a, struct err *err);
+bool world_do_finish(struct world *w, struct words *a, struct err *err);
+bool world_do_version(struct world *w, struct words *a, struct err *err);
 bool world_do_uninstall(struct world *w, struct words *a, struct err *err);
 
 /* world_objects.c */
@@ -226,6 +229,7 @@ void world_write_istiod_pod(struct world *w, struct sim_istiod *i);
 json_t *world_template(const char *app);
 json_t *world_affinity(struct world *w, uint32_t first, uint32_t n);
 void world_inject(json_t *pod, const char *revision, const char *version);
+void world_put_tag(struct world *w, const char *tag, const char *rev);
 /* A webhook configuration of a revision that takes the pods of one namespace; condition: CEL, NULL none. */
 void world_put_injector(struct world *w, const char *name, const char *rev, const char *ns, const char *condition);
 json_t *world_owner(const char *api, const char *kind, const char *name, const char *uid);

@@ -173,6 +173,12 @@ static void put_webhooks(struct world *w, const char *name, const char *rev, con
                   chart_labels(rev, "sidecar-injector", tag), "webhooks", hooks));
 }
 
+void world_put_tag(struct world *w, const char *tag, const char *rev) {
+    char name[80];
+    snprintf(name, sizeof name, "istio-revision-tag-%s", tag);
+    put_webhooks(w, name, rev, tag);
+}
+
 void world_put_injector(struct world *w, const char *name, const char *rev, const char *ns, const char *condition) {
     json_t *hook = webhook("rev.namespace.sidecar-injector.istio.io", rev,
                            json_pack("[o]", expression("kubernetes.io/metadata.name", "In", ns)),
