@@ -405,7 +405,8 @@ static void count(void *ctx) {
 static void answer_all(struct fake_kube *k, bool with_crd) {
     struct kube_call *c;
     while ((c = fake_kube_find(k, "limit="))) {
-        if (!with_crd && strstr(c->path, "meshupgrades")) {
+        bool unknown = strstr(c->path, "/gateways?") || strstr(c->path, "/workloadentries?"); /* and stays so */
+        if (unknown || (!with_crd && strstr(c->path, "meshupgrades"))) {
             fake_kube_reply(c, 404, "404 page not found\n");
         } else {
             fake_kube_reply(c, 200, "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[]}");
@@ -447,6 +448,17 @@ static void watching(void **state) {
     assert_false(inventory_fresh(w, &why));
     assert_non_null(strstr(why.p, "pods: GET /api/v1/pods"));
     assert_null(strstr(why.p, "namespaces:"));
+    /* the CustomResourceDefinition of WorkloadEntries comes later; but what is refused is not absent */
+    fake_kube_reply(
+        fake_kube_find(&k, "/workloadentries?limit"), 200,
+        "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[{\"metadata\":{\"name\":\"v\",\"namespace\":\"n\"}}]}");
+    assert_int_equal(HASH_COUNT(inventory_of(w)->vms), 1);
+    assert_true(inventory_loaded(w));
+    fake_kube_reply(fake_kube_find(&k, "/gateways?limit"), 403, "{\"kind\":\"Status\",\"code\":403}");
+    buf_reset(&why);
+    assert_false(inventory_fresh(w, &why));
+    assert_non_null(strstr(why.p, "gateways: "));
+    assert_false(inventory_loaded(w));
     inventory_watch_free(w);
     buf_done(&why);
     fake_kube_done(&k);
