@@ -192,6 +192,17 @@ static void namespace_labels(void **state) {
     assert_null(inventory_fix_pod(f, "uid-web-1")->expected);
 }
 
+static void terminating(void **state) {
+    struct fix *f = *state;
+    struct inv_namespace *n;
+    HASH_FIND_STR(f->t.inv.namespaces, "shop", n);
+    assert_false(n->terminating);
+    assert_true(inventory_fix_put(f, INVENTORY_NAMESPACES,
+                                  "{\"metadata\":{\"name\":\"shop\",\"uid\":\"uid-shop\",\"deletionTimestamp\":"
+                                  "\"2026-11-23T05:30:14Z\"},\"status\":{\"phase\":\"Terminating\"}}"));
+    assert_true(n->terminating);
+}
+
 static void injectors_come_and_go(void **state) {
     struct fix *f = *state;
     assert_true(inventory_drop(&f->t, INVENTORY_WEBHOOKS, "", "istio-revision-tag-default", "x"));
@@ -479,6 +490,7 @@ int main(void) {
         T(pods),
         BACKWARD(pods),
         T(whose_sidecar),
+        T(terminating),
         T(policies),
         T(words),
         T(intent),
