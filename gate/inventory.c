@@ -94,6 +94,10 @@ static void ask(const struct inventory_tables *t, const struct inv_namespace *n,
                 struct injector_verdict *out) {
     const struct injector_subject subject = {p->namespace_, n ? n->labels : NULL, p->labels, p->annotations,
                                              p->host_network};
+    if (inventory_is_managed(p)) {
+        inventory_managed_intent(t, n, p, out);
+        return;
+    }
     injectors_ask(t->inv.injectors, &subject, out);
     if (!n) {
         *out = (struct injector_verdict){.opt_out = out->opt_out};
@@ -112,7 +116,8 @@ void inventory_intent_of(const struct inventory_tables *t, const struct inv_pod 
 }
 
 static bool twins(const struct inv_pod *a, const struct inv_pod *b) {
-    return a && a->labels == b->labels && a->annotations == b->annotations && a->host_network == b->host_network;
+    return a && a->labels == b->labels && a->annotations == b->annotations && a->host_network == b->host_network &&
+           a->type == b->type && a->type != POD_ZTUNNEL;
 }
 
 /* Neighbours mostly come from one template: what is asked about is the same, and so is the answer. */
@@ -142,7 +147,7 @@ static bool evaluate_all(struct inventory_tables *t) {
 
 static bool mesh_rebuild(struct inventory_tables *t) {
     bool words = false, changed = inventory_mesh_rebuild(t, &words);
-    if (words) {
+    if (words || (changed && t->gateways)) { /* tags may stand in Services */
         evaluate_all(t);
     }
     return changed || words;
@@ -313,6 +318,7 @@ void inventory_done(struct inventory_tables *t) {
         upgrade_free(t, t->inv.upgrades);
     }
     inventory_owners_done(t);
+    inventory_gateways_done(t);
     inventory_mesh_clear(&t->inv);
     inventory_mesh_free(t->mesh);
     labels_sweep(t, true);
@@ -354,6 +360,12 @@ static bool put(struct inventory_tables *t, enum inventory_resource r, const jso
         return pod_put(t, o);
     case INVENTORY_UPGRADES:
         return upgrade_put(t, o);
+    case INVENTORY_GATEWAYS:
+        return inventory_gateway_put(t, o) && evaluate_bucket(t, find_bucket(t, js_text(o, "metadata", "namespace", NULL)));
+    case INVENTORY_VMS:
+        return inventory_vm_put(t, o);
+    case INVENTORY_VALIDATOR:
+        return inventory_default_put(t, o) && evaluate_all(t);
     case INVENTORY_RESOURCES:
         break;
     }
@@ -387,6 +399,12 @@ static bool drop(struct inventory_tables *t, enum inventory_resource r, const ch
         return pod_drop(t, uid);
     case INVENTORY_UPGRADES:
         return upgrade_drop(t, name);
+    case INVENTORY_GATEWAYS:
+        return inventory_gateway_drop(t, ns, name) && evaluate_bucket(t, find_bucket(t, ns));
+    case INVENTORY_VMS:
+        return inventory_vm_drop(t, ns, name);
+    case INVENTORY_VALIDATOR:
+        return inventory_default_drop(t, name) && evaluate_all(t);
     case INVENTORY_RESOURCES:
         break;
     }

@@ -49,7 +49,9 @@ struct inv_pod {
     enum pod_type type;
     enum pod_trouble trouble;
     int64_t created_wall_ms;
-    char *expected;                     /* cached: result of injectors_ask(); kept by inventory */
+    /* Cached, kept by inventory: result of injectors_ask(); of a managed gateway or waypoint: whose its Gateway is; of a
+     * ztunnel: what it dials. */
+    char *expected;
     enum injector_result expected_kind; /* INJECTOR_UNKNOWN as long as the namespace is not known */
     enum opt_out opt_out;               /* why istiod's injector would leave it alone all the same */
     int64_t expected_since_ms;          /* monotonic time at which `expected` last changed (or the pod was first seen) */
@@ -90,6 +92,15 @@ struct inv_revision {
     UT_hash_handle hh;
 };
 
+/* A WorkloadEntry: a proxy outside of the cluster's pods, if one runs there. */
+struct inv_vm {
+    char *key; /* "ns/name" */
+    char *namespace_, *name, *address;
+    char *group;    /* WorkloadGroup that it was registered by, NULL: made by hand */
+    bool connected; /* registered, and an istiod holds its stream: annotation istio.io/connectedAt */
+    UT_hash_handle hh;
+};
+
 struct inv_upgrade {
     char *name, *uid, *resource_version;
     int64_t generation;
@@ -105,6 +116,7 @@ struct inventory {
     struct inv_replica *replicas;
     struct inv_revision *revisions;
     struct inv_upgrade *upgrades;
+    struct inv_vm *vms;
     struct injectors *injectors;
     uint64_t version; /* rises with every change that matters */
 };

@@ -176,11 +176,34 @@ static const json_t *container(const json_t *pod, const char *list, const char *
     return NULL;
 }
 
+/* "istiod[-REV].NS.svc:15012" as ztunnel's chart writes it; "" when it is something else. */
+static char *dialled_revision(const json_t *proxy) {
+    static const char service[] = "istiod";
+    size_t i;
+    const json_t *e;
+    json_array_foreach(js_at(proxy, "env", NULL), i, e) {
+        const char *value = js_text(e, "value", NULL), *rest = value + sizeof service - 1;
+        bool xds = !strcmp(js_text(e, "name", NULL), "XDS_ADDRESS");
+        if (!xds || strncmp(value, service, sizeof service - 1) != 0) {
+            continue;
+        }
+        size_t len = *rest == '-' ? strcspn(rest + 1, ".") : 0;
+        if (*rest == '.') {
+            return mem_dup("default");
+        }
+        return len > 0 && rest[1 + len] == '.' ? mem_printf("%.*s", (int)len, rest + 1) : mem_dup("");
+    }
+    return mem_dup("");
+}
+
 /* The annotations tell the truth; the label istio.io/rev can lie and is not looked at. */
-static char *pod_revision(const json_t *o) {
+static char *pod_revision(const json_t *o, const json_t *proxy, enum pod_type type) {
     const char *revision = js_text(o, "metadata", "annotations", "istio.io/rev", NULL);
     if (*revision) {
         return mem_dup(revision);
+    }
+    if (type == POD_ZTUNNEL) {
+        return dialled_revision(proxy);
     }
     const char *text = js_text(o, "metadata", "annotations", "sidecar.istio.io/status", NULL);
     json_t *status = js_parse(text, strlen(text), 1 << 20, NULL);
@@ -243,7 +266,8 @@ struct inv_pod *inventory_read_pod(const json_t *o) {
     p->ip = text_of(js_str(o, "status", "podIP", NULL));
     p->labels = keep(js_at(o, "metadata", "labels", NULL));
     p->annotations = pod_annotations(js_at(o, "metadata", "annotations", NULL));
-    p->injected = proxy ? pod_revision(o) : NULL;
+    p->type = inventory_pod_type(o, proxy);
+    p->injected = proxy ? pod_revision(o, proxy, p->type) : NULL;
     p->proxy_image = text_of(js_str(proxy, "image", NULL));
     p->owner_kind = owner ? inventory_read_owner_kind(owner) : NULL;
     p->owner_name = text_of(js_str(owner, "name", NULL));
@@ -251,7 +275,6 @@ struct inv_pod *inventory_read_pod(const json_t *o) {
     p->ready = inventory_read_condition(o, "Ready", "True", NULL);
     p->deleting = js_str(o, "metadata", "deletionTimestamp", NULL) != NULL;
     p->finished = !strcmp(phase, "Succeeded") || !strcmp(phase, "Failed");
-    p->type = inventory_pod_type(o, proxy);
     if (!p->finished && !p->deleting) {
         inventory_read_trouble(p, o);
     }

@@ -21,13 +21,17 @@ enum inventory_resource {
     INVENTORY_DAEMONSETS,
     INVENTORY_PODS,
     INVENTORY_UPGRADES,
+    INVENTORY_GATEWAYS,  /* Gateway API; may be unknown to the API server */
+    INVENTORY_VMS,       /* WorkloadEntries; may be unknown to the API server */
+    INVENTORY_VALIDATOR, /* istiod-default-validator */
     INVENTORY_RESOURCES
 };
 
-struct inventory_labels; /* labels that several pods share */
-struct inventory_bucket; /* the pods of one namespace */
-struct inventory_link;   /* ReplicaSet, Job or managed Deployment -> who owns it */
-struct inventory_mesh;   /* Services, EndpointSlices, nodes and versions that revisions are made from */
+struct inventory_labels;  /* labels that several pods share */
+struct inventory_bucket;  /* the pods of one namespace */
+struct inventory_link;    /* ReplicaSet, Job or managed Deployment -> who owns it */
+struct inventory_gateway; /* Gateway -> its label istio.io/rev */
+struct inventory_mesh;    /* Services, EndpointSlices, nodes and versions that revisions are made from */
 
 struct inventory_tables {
     struct inventory inv;
@@ -38,6 +42,8 @@ struct inventory_tables {
     struct inventory_bucket *buckets;
     struct inventory_link *links;
     struct inventory_mesh *mesh;
+    struct inventory_gateway *gateways;
+    char *default_revision; /* of istiod-default-validator, NULL none */
 };
 
 void inventory_init(struct inventory_tables *t, struct sched *sched, const char *istio_namespace);
@@ -91,6 +97,20 @@ void inventory_fields_free(const struct inventory_fields *f, void *x);
 /* True when what an injector leaves alone may have changed. One that cannot be read changes nothing: istiod, too, stays
  * with the last one that it could. */
 bool inventory_policy_put(struct inventory_tables *t, const json_t *o);
+
+/* --- inventory_gateways.c: proxies that no injection webhook decides about --- */
+bool inventory_gateway_put(struct inventory_tables *t, const json_t *o);
+bool inventory_gateway_drop(struct inventory_tables *t, const char *namespace_, const char *name);
+bool inventory_default_put(struct inventory_tables *t, const json_t *o);
+bool inventory_default_drop(struct inventory_tables *t, const char *name);
+bool inventory_vm_put(struct inventory_tables *t, const json_t *o);
+bool inventory_vm_drop(struct inventory_tables *t, const char *namespace_, const char *name);
+/* A managed gateway or waypoint, or a ztunnel. */
+bool inventory_is_managed(const struct inv_pod *p);
+/* n: its namespace, NULL not known. */
+void inventory_managed_intent(const struct inventory_tables *t, const struct inv_namespace *n, const struct inv_pod *p,
+                              struct injector_verdict *out);
+void inventory_gateways_done(struct inventory_tables *t);
 
 /* --- inventory_owners.c: who owns whom --- */
 /* A ReplicaSet or Job. */

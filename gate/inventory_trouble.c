@@ -166,6 +166,7 @@ enum create_trouble inventory_create_trouble(const char *text) {
         return CREATE_QUOTA;
     }
     bool refused = strstr(text, "denied the request") || strstr(text, "violates PodSecurity") ||
+                   strstr(text, "' resulted in error: ") || /* a matchCondition */
                    (strstr(text, "ValidatingAdmissionPolicy") && strstr(text, "denied request")) ||
                    strstr(text, "unable to validate against any security context constraint") ||
                    strstr(text, "per Pod is"); /* LimitRange: "maximum cpu usage per Pod is 1" */

@@ -28,22 +28,30 @@ static const struct {
     bool metadata_only;
     const char *query;
     const char *hint; /* when the API server does not know the resource */
+    bool optional;    /* then there are none */
 } resources[INVENTORY_RESOURCES] = {
-    [INVENTORY_NAMESPACES] = {"namespaces", "/api/v1/namespaces", false, NULL, NULL},
+    [INVENTORY_NAMESPACES] = {"namespaces", "/api/v1/namespaces"},
     [INVENTORY_WEBHOOKS] = {"mutatingwebhookconfigurations",
-                            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations", false, NULL, NULL},
-    [INVENTORY_POLICIES] = {"configmaps", "/api/v1/namespaces/%s/configmaps", false, "labelSelector=istio.io%2Frev", NULL},
-    [INVENTORY_SERVICES] = {"services", "/api/v1/namespaces/%s/services", false, NULL, NULL},
-    [INVENTORY_SLICES] = {"endpointslices", "/apis/discovery.k8s.io/v1/namespaces/%s/endpointslices", false, NULL, NULL},
-    [INVENTORY_NODES] = {"nodes", "/api/v1/nodes", true, NULL, NULL},
-    [INVENTORY_REPLICASETS] = {"replicasets", "/apis/apps/v1/replicasets", true, NULL, NULL},
-    [INVENTORY_JOBS] = {"jobs", "/apis/batch/v1/jobs", true, NULL, NULL},
-    [INVENTORY_DEPLOYMENTS] = {"deployments", "/apis/apps/v1/deployments", false, NULL, NULL},
-    [INVENTORY_STATEFULSETS] = {"statefulsets", "/apis/apps/v1/statefulsets", false, NULL, NULL},
-    [INVENTORY_DAEMONSETS] = {"daemonsets", "/apis/apps/v1/daemonsets", false, NULL, NULL},
-    [INVENTORY_PODS] = {"pods", "/api/v1/pods", false, NULL, NULL},
-    [INVENTORY_UPGRADES] = {"meshupgrades", "/apis/meshgate.io/v1alpha1/meshupgrades", false, NULL,
-                            "the CustomResourceDefinition meshupgrades.meshgate.io is not installed: apply deploy/crd"},
+                            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"},
+    [INVENTORY_POLICIES] = {"configmaps", "/api/v1/namespaces/%s/configmaps", .query = "labelSelector=istio.io%2Frev"},
+    [INVENTORY_SERVICES] = {"services", "/api/v1/namespaces/%s/services"},
+    [INVENTORY_SLICES] = {"endpointslices", "/apis/discovery.k8s.io/v1/namespaces/%s/endpointslices"},
+    [INVENTORY_NODES] = {"nodes", "/api/v1/nodes", .metadata_only = true},
+    [INVENTORY_REPLICASETS] = {"replicasets", "/apis/apps/v1/replicasets", .metadata_only = true},
+    [INVENTORY_JOBS] = {"jobs", "/apis/batch/v1/jobs", .metadata_only = true},
+    [INVENTORY_DEPLOYMENTS] = {"deployments", "/apis/apps/v1/deployments"},
+    [INVENTORY_STATEFULSETS] = {"statefulsets", "/apis/apps/v1/statefulsets"},
+    [INVENTORY_DAEMONSETS] = {"daemonsets", "/apis/apps/v1/daemonsets"},
+    [INVENTORY_PODS] = {"pods", "/api/v1/pods"},
+    [INVENTORY_UPGRADES] = {"meshupgrades", "/apis/meshgate.io/v1alpha1/meshupgrades",
+                            .hint =
+                                "the CustomResourceDefinition meshupgrades.meshgate.io is not installed: apply deploy/crd"},
+    [INVENTORY_GATEWAYS] = {"gateways", "/apis/gateway.networking.k8s.io/v1/gateways", .metadata_only = true,
+                            .optional = true},
+    [INVENTORY_VMS] = {"workloadentries", "/apis/networking.istio.io/v1beta1/workloadentries", .optional = true},
+    [INVENTORY_VALIDATOR] = {"validatingwebhookconfigurations",
+                             "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", .metadata_only = true,
+                             .query = "fieldSelector=metadata.name%3Distiod-default-validator"},
 };
 
 static void tell(const struct source *s, bool changed) {
@@ -106,11 +114,16 @@ struct inventory *inventory_of(struct inventory_watch *w) {
     return &w->t.inv;
 }
 
+/* An optional resource that the API server does not know: there are none. */
+static bool absent(const struct source *s) {
+    return resources[s->resource].optional && strstr(reflector_trouble(s->reflector), ": 404 ");
+}
+
 bool inventory_fresh(const struct inventory_watch *w, struct buf *why_not) {
     bool fresh = true;
     for (int i = 0; i < INVENTORY_RESOURCES; i++) {
         const struct reflector *r = w->sources[i].reflector;
-        if (reflector_fresh(r, GRACE_MS)) {
+        if (reflector_fresh(r, GRACE_MS) || absent(&w->sources[i])) {
             continue;
         }
         if (why_not) {
@@ -126,7 +139,7 @@ bool inventory_fresh(const struct inventory_watch *w, struct buf *why_not) {
 
 bool inventory_loaded(const struct inventory_watch *w) {
     for (int i = 0; i < INVENTORY_RESOURCES; i++) {
-        if (!w->sources[i].loaded) {
+        if (!w->sources[i].loaded && !absent(&w->sources[i])) {
             return false;
         }
     }

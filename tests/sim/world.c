@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../../lib/base/text.h"
+#include "../../lib/kube/yaml.h"
 
 static uint64_t next_random(struct world *w) {
     uint64_t z = (w->random += 0x9e3779b97f4a7c15ULL);
@@ -47,6 +48,27 @@ void world_config_changed(struct world *w, bool full) {
     }
 }
 
+static const char injector_config[] = "istio-sidecar-injector-";
+
+/* What istiod takes from its injector's ConfigMap; one that it cannot read leaves it as it was. */
+static void take_policy(struct world *w, const json_t *o, bool deleted) {
+    const char *name = js_text(o, "metadata", "name", NULL), *text = js_text(o, "data", "config", NULL);
+    struct err err;
+    if (strncmp(name, injector_config, sizeof injector_config - 1) != 0) {
+        return;
+    }
+    if (deleted) {
+        injectors_remove_policy(w->injectors, name);
+        return;
+    }
+    json_t *config = yaml_parse(text, strlen(text), &err);
+    if (json_is_object(config)) {
+        injectors_put_policy(w->injectors, name, js_text(o, "metadata", "namespace", NULL),
+                             js_text(o, "metadata", "labels", "istio.io/rev", NULL), config);
+    }
+    json_decref(config);
+}
+
 static void changed(void *ctx, const char *resource, const char *event, const json_t *o) {
     struct world *w = ctx;
     bool deleted = strcmp(event, "DELETED") == 0;
@@ -61,6 +83,8 @@ static void changed(void *ctx, const char *resource, const char *event, const js
         } else {
             injectors_put(w->injectors, o);
         }
+    } else if (strcmp(resource, "configmaps") == 0) {
+        take_policy(w, o, deleted);
     } else if (strcmp(resource, "services") == 0) {
         world_config_changed(w, true);
     }
@@ -87,17 +111,22 @@ static bool call_injector(struct world *w, int rev, struct err *err) {
 }
 
 bool world_admit(struct world *w, json_t *pod, struct err *err) {
-    const char *ns = js_text(pod, "metadata", "namespace", NULL), *revision = NULL;
-    const json_t *labels = js_at(store_get(w->store, "namespaces", NULL, ns), "metadata", "labels", NULL);
-    const json_t *pod_labels = js_at(pod, "metadata", "labels", NULL);
-    const char *refusal = world_refusal(w, ns);
-    enum injector_result r = injectors_for(w->injectors, ns, labels, pod_labels, &revision);
-    int rev = r == INJECTOR_ONE || r == INJECTOR_SEVERAL ? world_revision(revision) : -1;
+    const char *ns = js_text(pod, "metadata", "namespace", NULL), *refusal = world_refusal(w, ns);
+    const json_t *metadata = js_at(pod, "metadata", NULL);
+    const struct injector_subject subject = {
+        ns, js_at(store_get(w->store, "namespaces", NULL, ns), "metadata", "labels", NULL), js_at(metadata, "labels", NULL),
+        js_at(metadata, "annotations", NULL), js_bool(pod, false, "spec", "hostNetwork", NULL)};
+    struct injector_verdict v;
+    injectors_ask(w->injectors, &subject, &v);
+    if (v.result == INJECTOR_UNKNOWN) { /* a matchCondition that fails, or that only a real API server evaluates */
+        return err_set(err, ERR_DENIED, "pods \"%s\" is forbidden: %s: %s", js_text(metadata, "name", NULL),
+                       v.configuration, v.why);
+    }
+    int rev = v.revision ? world_revision(v.revision) : -1;
     if (rev >= 0 && !call_injector(w, rev, err)) {
         return false;
     }
-    if (rev >= 0 && !injector_opted_out(ns, pod_labels, js_at(pod, "metadata", "annotations", NULL),
-                                        js_bool(pod, false, "spec", "hostNetwork", NULL))) {
+    if (rev >= 0 && v.opt_out == OPT_OUT_NONE) {
         world_inject(pod, w->revs[rev].name, w->revs[rev].version);
     }
     return !refusal || err_set(err, ERR_DENIED, "%s", refusal);
@@ -117,6 +146,8 @@ struct world *world_new(const struct world_opts *opts, struct store *store, stru
     w->sched = sched;
     w->random = opts->seed * 0x2545f4914f6cdd1dULL + 1;
     w->injectors = injectors_new();
+    injectors_set_words(w->injectors, "old", WORDS_STRICT);
+    injectors_set_words(w->injectors, "canary", WORDS_STRICT);
     w->revs[OLD] =
         (struct sim_revision){.name = "old", .version = "1.29.6", .service_ip = mem_printf("%s.0.1", opts->service_net)};
     w->revs[CANARY] =

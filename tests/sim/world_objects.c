@@ -193,6 +193,18 @@ void world_put_injector(struct world *w, const char *name, const char *rev, cons
                   chart_labels(rev, "sidecar-injector", NULL), "webhooks", hook));
 }
 
+/* Of the injector's ConfigMap what decides; the templates are this program's own. */
+static void put_injector_config(struct world *w, const char *rev) {
+    static const char config[] =
+        "# defaultTemplates defines the default template to use for pods that do not explicitly specify "
+        "a template\ndefaultTemplates: [sidecar]\npolicy: enabled\nalwaysInjectSelector:\n  []\n"
+        "neverInjectSelector:\n  []\ninjectedAnnotations:\n";
+    put(w, "configmaps",
+        json_pack("{s:s,s:s,s:{s:o,s:s,s:o},s:{s:s,s:s}}", "apiVersion", "v1", "kind", "ConfigMap", "metadata", "name",
+                  json_sprintf("istio-sidecar-injector-%s", rev), "namespace", ISTIO_NS, "labels",
+                  chart_labels(rev, "istiod", NULL), "data", "config", config, "values", "{}"));
+}
+
 static json_t *istiod_pod_labels(const char *rev) {
     json_t *labels = chart_labels(rev, "istiod", NULL);
     json_object_del(labels, "release");
@@ -394,6 +406,9 @@ void world_build(struct world *w) {
     put_webhooks(w, "istio-sidecar-injector-old", "old", NULL);
     put_webhooks(w, "istio-sidecar-injector-canary", "canary", NULL);
     put_webhooks(w, "istio-revision-tag-default", "old", "default");
+    for (int rev = 0; rev < REVISIONS; rev++) {
+        put_injector_config(w, w->revs[rev].name);
+    }
     world_istiods_start(w);
     build_apps(w);
     for (struct sim_workload *x = w->workloads; x; x = x->hh.next) {

@@ -22,6 +22,9 @@ static const char *const resource_names[INVENTORY_RESOURCES] = {
     [INVENTORY_DAEMONSETS] = "daemonsets",
     [INVENTORY_PODS] = "pods",
     [INVENTORY_UPGRADES] = "upgrades",
+    [INVENTORY_GATEWAYS] = "gateways",
+    [INVENTORY_VMS] = "workloadentries",
+    [INVENTORY_VALIDATOR] = "validators",
 };
 
 static json_t *load(const char *name) {

@@ -153,6 +153,9 @@ static void create_troubles(void **state) {
          "\"istio-init\" must not include \"NET_ADMIN\")",
          CREATE_DENIED},
         {"pods \"web-7\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", CREATE_DENIED},
+        {"pods \"web-7\" is forbidden: expression ''skip' in object.metadata.labels' resulted in error: no such key: "
+         "labels",
+         CREATE_DENIED},
         {"pods \"web-7\" is forbidden: maximum cpu usage per Container is 1, but limit is 2", CREATE_DENIED},
         {"pods \"web-7\" is forbidden: error looking up service account shop/web: serviceaccount \"web\" not found",
          CREATE_OTHER},
