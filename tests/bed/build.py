@@ -154,9 +154,9 @@ def real_sidecars():
 
 
 def check_tools():
-    missing = [t for t in ["ip", "openssl", "unshare", "nsenter", "setpriv", "mount"] if not shutil.which(t)]
+    missing = [t for t in ["ip", "iptables", "openssl", "unshare", "nsenter", "setpriv", "mount"] if not shutil.which(t)]
     if missing:
-        raise CannotBuild(f"missing: {' '.join(missing)} (Debian: iproute2 openssl util-linux mount)")
+        raise CannotBuild(f"missing: {' '.join(missing)} (Debian: iproute2 iptables openssl util-linux mount)")
     if os.geteuid() != 0:
         raise CannotBuild("root is needed: the bed runs in a network namespace that it makes itself")
 

@@ -58,13 +58,12 @@ class Cluster:
         for revision in self.istio.revisions:
             service = self.bed.api("GET", f"/api/v1/namespaces/istio-system/services/istiod-{revision}")
             hosts[f"istiod-{revision}.istio-system.svc"] = ip = service["spec"]["clusterIP"]
-            if self.real_sidecars:
-                for port in service["spec"]["ports"]:
-                    self._forward(
-                        ip,
-                        port["port"],
-                        [f"{self.istio.address(revision, n)}:{port['targetPort']}" for n in range(self.istio.replicas)],
-                    )
+            for port in service["spec"]["ports"]:
+                self._forward(
+                    ip,
+                    port["port"],
+                    [f"{self.istio.address(revision, n)}:{port['targetPort']}" for n in range(self.istio.replicas)],
+                )
         self.kubelet.start()
 
     @staticmethod

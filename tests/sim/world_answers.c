@@ -111,12 +111,6 @@ static void agent_stats(const struct sim_pod *p, struct buf *b) {
                    "istio_agent_cert_expiry_seconds{resource_name=\"default\"} %d\n",
                    left);
     }
-    if (x->csr_failed) {
-        buf_printf(b,
-                   "# TYPE istio_agent_num_failed_outgoing_requests counter\n"
-                   "istio_agent_num_failed_outgoing_requests{request_type=\"csr\"} %llu\n",
-                   (unsigned long long)x->csr_failed);
-    }
     if (x->ended_in_order || x->ended_by_error) {
         buf_str(b, "# TYPE istio_agent_istiod_connection_terminations counter\n");
     }
@@ -127,6 +121,12 @@ static void agent_stats(const struct sim_pod *p, struct buf *b) {
     if (x->ended_by_error) {
         buf_printf(b, "istio_agent_istiod_connection_terminations{type=\"error\"} %llu\n",
                    (unsigned long long)x->ended_by_error);
+    }
+    if (x->csr_failed) {
+        buf_printf(b,
+                   "# TYPE istio_agent_num_failed_outgoing_requests counter\n"
+                   "istio_agent_num_failed_outgoing_requests{request_type=\"csr\"} %llu\n",
+                   (unsigned long long)x->csr_failed);
     }
     buf_str(b, "# TYPE istio_agent_scrapes_total counter\nistio_agent_scrapes_total 1\n");
 }
