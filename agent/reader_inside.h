@@ -18,7 +18,7 @@ struct focus {
 
 /* Sums over /metrics. */
 struct rung0 {
-    double rejects, streams, expired_nonces;
+    double rejects, streams, expired_nonces, uptime_s;
 };
 
 struct reader {

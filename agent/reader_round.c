@@ -84,7 +84,7 @@ static bool by_namespace(const struct reader *r) {
 static bool syncz_is_due(const struct reader *r) {
     int64_t every = r->idle ? IDLE_AUDIT_MS : AUDIT_MS;
     return !r->syncz_ms || r->asked_ms - r->syncz_ms >= every || r->want_syncz || r->n_focus > FOCUS_MAX ||
-           (r->n_focus > 0 && !by_namespace(r));
+           (r->n_focus > 0 && !by_namespace(r)) || r->now.uptime_s < r->at_syncz.uptime_s;
 }
 
 static bool json_is_refused(const struct reader *r) {
@@ -93,7 +93,8 @@ static bool json_is_refused(const struct reader *r) {
 
 static bool connections_are_due(const struct reader *r) {
     return !r->idle || !r->connections_ms || !r->metrics_ok || syncz_is_due(r) ||
-           r->now.streams != r->at_connections.streams || r->now.rejects != r->at_connections.rejects ||
+           r->now.streams != r->at_connections.streams || r->now.uptime_s < r->at_connections.uptime_s ||
+           r->now.rejects != r->at_connections.rejects ||
            r->asked_ms - r->connections_ms >= IDLE_CONNECTIONS_MS - r->period_ms / 2 ||
            hunt_forbids_syncz(r->hunt, r->asked_ms);
 }

@@ -63,6 +63,8 @@ static void on_sample(void *ctx, const struct prom_sample *s) {
         x->x.streams += value;
     } else if (strcmp(s->name, "pilot_xds_expired_nonce") == 0) {
         x->x.expired_nonces += value;
+    } else if (strcmp(s->name, "istiod_uptime_seconds") == 0) {
+        x->x.uptime_s = value;
     } else if (strcmp(s->name, "istio_build") == 0) {
         if (!prom_label(s->labels, "tag", x->r->version, sizeof x->r->version)) {
             x->r->version[0] = '\0';

@@ -196,7 +196,9 @@ void attach_set_inherit(struct attach_set *s, struct attach_set *before) {
     HASH_ITER(hh, s->entries, e, next) {
         struct attach_entry *old;
         HASH_FIND_STR(before->entries, e->fact.id, old);
-        if (old != NULL && e->fact.sync == SYNC_UNKNOWN && e->fact.connection[0] != '\0' &&
+        /* What is inherited is added at the end and met again: it must not look like one that has nothing yet. */
+        bool knows = old != NULL && old->fact.sync != SYNC_UNKNOWN;
+        if (knows && e->fact.sync == SYNC_UNKNOWN && e->fact.connection[0] != '\0' &&
             strcmp(old->fact.connection, e->fact.connection) == 0) {
             add(s, with_sync_of(e, &old->fact));
         }

@@ -66,8 +66,8 @@ static void on_sync(void *ctx, const struct sync_seen *s) {
     for (size_t i = 0; i < s->n_types; i++) {
         const struct type_seen *t = &s->types[i];
         x->len += (size_t)snprintf(x->text + x->len, sizeof x->text - x->len, " %s%s", xds_type_name(t->type),
-                                   t->error       ? "=error"
-                                   : !t->sent[0] ? "=nothing"
+                                   t->error                    ? "=error"
+                                   : !t->sent[0]               ? "=nothing"
                                    : strcmp(t->sent, t->acked) ? "=behind"
                                                                : "=same");
     }
@@ -122,8 +122,10 @@ static const struct {
     {DRIFT_ZTUNNEL_LISTED, "fixed-types-1.22.hex", 2,
      "web-1.shop - 1.22.5: LDS=same RDS=behind EDS=same CDS=same ECDS=nothing\nztunnel-x.istio-system - 1.22.5:\n"},
     {DRIFT_NO_ERRORS, "rejected-1.22.json", 1, "web-1.shop sidecar 1.22.5: CDS=same LDS=behind RDS=same EDS=same\n"},
-    {DRIFT_FALSE_STALE, "false-stale-1.22.2.json", 1, "web-1.shop sidecar 1.22.2: CDS=same LDS=same RDS=behind EDS=behind\n"},
-    {DRIFT_JSON_RESOURCES, "resources-1.30.3.json", 1, "app-0-7d9c6b8f5d-00021.ns-1 sidecar 1.30.3: CDS=same EDS=same LDS=error RDS=same\n"},
+    {DRIFT_FALSE_STALE, "false-stale-1.22.2.json", 1,
+     "web-1.shop sidecar 1.22.2: CDS=same LDS=same RDS=behind EDS=behind\n"},
+    {DRIFT_JSON_RESOURCES, "resources-1.30.3.json", 1,
+     "app-0-7d9c6b8f5d-00021.ns-1 sidecar 1.30.3: CDS=same EDS=same LDS=error RDS=same\n"},
     {DRIFT_JSON_PROXY_TYPE, "no-proxy-type-1.17.json", 1, "web-1.shop - 1.17.8: CDS=same LDS=same\n"},
     {DRIFT_JSON_NAMESPACE, "whole-for-namespace-1.18.json", 2,
      "web-1.shop sidecar 1.18.7: CDS=same LDS=same\nweb-2.bank sidecar 1.18.7: CDS=same LDS=same\n"},

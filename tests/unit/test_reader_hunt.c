@@ -303,16 +303,11 @@ static void a_quiet_mesh_has_no_laggards(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_costs_nothing),
-        cmocka_unit_test(named_among_five_thousand),
-        cmocka_unit_test(a_known_lock_is_left_alone),
-        cmocka_unit_test(heals_with_the_stream),
-        cmocka_unit_test(two_locks_in_two_namespaces),
-        cmocka_unit_test(silence_of_the_whole_is_no_lock),
-        cmocka_unit_test(slow_once_is_forgiven),
-        cmocka_unit_test(found_by_another_question),
-        cmocka_unit_test(strange_names_are_not_asked),
-        cmocka_unit_test(a_laggard_is_asked_and_named),
+        cmocka_unit_test(nothing_costs_nothing),        cmocka_unit_test(named_among_five_thousand),
+        cmocka_unit_test(a_known_lock_is_left_alone),   cmocka_unit_test(heals_with_the_stream),
+        cmocka_unit_test(two_locks_in_two_namespaces),  cmocka_unit_test(silence_of_the_whole_is_no_lock),
+        cmocka_unit_test(slow_once_is_forgiven),        cmocka_unit_test(found_by_another_question),
+        cmocka_unit_test(strange_names_are_not_asked),  cmocka_unit_test(a_laggard_is_asked_and_named),
         cmocka_unit_test(a_quiet_mesh_has_no_laggards),
     };
     return cmocka_run_group_tests_name("reader_hunt", tests, NULL, NULL);
