@@ -47,8 +47,8 @@ void istiod_push_endpoints(struct istiod *i, void (*fn)(void *ctx, struct istiod
 /* A type that is subscribed to and for which nothing is there to be sent (NOT_SENT). */
 void istiod_watch_silently(struct istiod_conn *c, const char *type_url);
 /*
- * Somebody's protobuf syncz has locked this proxy for good (docs/protocol.md): nothing is sent to it, nothing of it is heard,
- * and questions that look at it never answer. Its stream's end heals it.
+ * Somebody's protobuf syncz has locked this proxy for good (docs/protocol.md): nothing is sent to it, nothing of it is
+ * heard, and questions that look at it never answer. Its stream's end heals it.
  */
 void istiod_lock(struct istiod_conn *c);
 /* true: would protobuf syncz (namespace_ NULL: of all) wait for a locked proxy? */

@@ -427,8 +427,10 @@ bool world_istiod_fault(struct sim_istiod *i, const char *what, struct err *err)
         start(i);
         probe_in(i, 2000);
     } else {
-        return err_set(err, ERR_INVALID, "istiod %s: \"%s\" is none of freeze thaw kill start refuse-debug serve-debug, or makes no sense now",
-                       i->name, what);
+        return err_set(
+            err, ERR_INVALID,
+            "istiod %s: \"%s\" is none of freeze thaw kill start refuse-debug serve-debug, or makes no sense now", i->name,
+            what);
     }
     world_note(i->w, what, i->name);
     return true;
