@@ -54,7 +54,8 @@ static void free_readers(struct agent *a) {
 
 static void on_assigned(void *ctx, const Meshgate__V1__Assignment *s) {
     struct agent *a = ctx;
-    const char *const *focus = (const char *const *)s->focus;
+    struct reader_orders orders = {
+        .focus = (const char *const *)s->focus, .n_focus = s->n_focus, .period_ms = s->period_ms, .idle = s->idle};
     struct reader **list = mem_alloc(sizeof(struct reader *) * (s->n_replicas + 1));
     size_t n = 0;
     for (size_t i = 0; i < s->n_replicas; i++) {
@@ -63,11 +64,11 @@ static void on_assigned(void *ctx, const Meshgate__V1__Assignment *s) {
             continue;
         }
         struct reader *r = take_reader(a, x->id);
-        if (r && !reader_update(r, x, focus, s->n_focus, s->period_ms)) {
+        if (r && !reader_update(r, x, &orders)) {
             reader_free(r);
             r = NULL;
         }
-        list[n++] = r ? r : reader_new(&a->reader_env, x, focus, s->n_focus, s->period_ms);
+        list[n++] = r ? r : reader_new(&a->reader_env, x, &orders);
     }
     free_readers(a);
     a->readers = list;
@@ -162,6 +163,10 @@ static void make_envs(struct agent *a, struct agent_io *io, struct sched *sched,
             metric_get(m, METRIC_COUNTER, "meshgate_agent_istiod_bytes_total", "Bytes read from istiod replicas.", NULL),
         .failures = metric_get(m, METRIC_COUNTER, "meshgate_agent_question_failures_total",
                                "Questions to istiod replicas without a usable answer.", NULL),
+        .hanging = metric_get(m, METRIC_COUNTER, "meshgate_agent_hanging_questions_total",
+                              "Debug questions that ran into their deadline; where pushes are locked each costs istiod a "
+                              "goroutine.",
+                              NULL),
         .seed = a->opts.seed};
     a->uplink_env = (struct uplink_env){
         .io = io,

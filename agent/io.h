@@ -41,6 +41,9 @@ struct io_reach {
 
 struct io_question;
 
+/* In place of a resource name: the protobuf syncz, whose body is the whole DiscoveryResponse. */
+#define IO_STATUS_SYNCZ "istio.io/debug/syncz"
+
 struct agent_io {
     void *self;
     /* One debug question (type istio.io/debug, one resource name) on the ADS stream of a replica; the stream is opened when

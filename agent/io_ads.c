@@ -160,6 +160,17 @@ static bool is_refused(const struct piece *body, size_t n, char *text, size_t ca
     return strncmp(text, refusal, sizeof refusal - 1) == 0;
 }
 
+static bool is_status(const struct ads_question *q) {
+    return strcmp(q->resource, IO_STATUS_SYNCZ) == 0;
+}
+
+/* The protobuf syncz is read from the message itself. */
+static void deliver_status(struct ads_question *q, const struct piece *pieces, size_t n, size_t bytes) {
+    struct io_real *x = q->on->x;
+    finish(q, &(struct io_answer){.status = IO_OK, .body = pieces, .pieces = n, .bytes = bytes});
+    io_real_trim(x, bytes);
+}
+
 static void deliver(struct ads_question *q, const struct skim *body) {
     struct ads_stream *s = q->on;
     struct io_real *x = s->x;
@@ -186,6 +197,11 @@ static void on_message(void *ctx, const struct piece *pieces, size_t n, size_t b
     struct err err = {0};
     if (q == NULL || q->failed) {
         hang_up(s); /* nobody asked */
+        return;
+    }
+    if (is_status(q)) {
+        s->answered = true;
+        deliver_status(q, pieces, n, bytes);
         return;
     }
     bool ok = skim_debug_response(pieces, n, &d, &err);
@@ -238,8 +254,9 @@ out:
 static void put(struct ads_stream *s) {
     struct buf request;
     buf_init(&request, 64 * 1024);
-    wire_debug_request(&request, s->introduced ? NULL : s->x->node_id, s->x->opts.istio_namespace, DEBUG_TYPE,
-                       s->question->resource);
+    bool status = is_status(s->question);
+    wire_debug_request(&request, s->introduced ? NULL : s->x->node_id, s->x->opts.istio_namespace,
+                       status ? IO_STATUS_SYNCZ : DEBUG_TYPE, status ? NULL : s->question->resource);
     s->introduced = true;
     rpc_stream_send(s->stream, request.p, request.len); /* one that is over already says so through on_end */
     buf_done(&request);

@@ -1,254 +1,11 @@
 #include "agent/reader.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/replica.h"
-#include "lib/base/log.h"
+#include "agent/reader_inside.h"
 #include "lib/base/mem.h"
 #include "lib/base/text.h"
-#include "probes/promtext.h"
-
-/* More namespaces in focus than this are read cheaper by the whole syncz. */
-#define FOCUS_MAX 8
-#define AUDIT_MS (5 * 60 * 1000)
-
-enum rung { RUNG_METRICS, RUNG_CONNECTIONS, RUNG_SYNCZ, RUNG_NAMESPACE, RUNG_REST };
-
-struct focus {
-    char *name;
-    int64_t read_ms; /* latest complete syncz of this namespace alone */
-    bool report;
-};
-
-struct reader {
-    const struct reader_env *env;
-    char *id, *name, *address, *server_name;
-    uint16_t xds_port, http_port;
-    uint32_t period_ms;
-    struct focus *focus;
-    size_t n_focus;
-
-    struct replica *replica;
-    uint32_t epoch;
-    enum rung rung;
-    size_t at; /* next focus namespace of this round */
-    struct io_question *question;
-    struct timer timer;
-    int64_t round_ms, asked_ms;
-
-    Meshgate__V1__ReadStatus connections, syncz;
-    char *error;
-    int64_t connections_ms, syncz_ms; /* when the latest complete one was asked; 0 never in this epoch */
-    double rejects, rejects_at_syncz;
-    bool has_rejects, want_syncz;
-    uint64_t bytes, questions;
-    bool news;
-};
-
-static void next_step(struct reader *r);
-
-static struct io_target target(const struct reader *r) {
-    return (struct io_target){.id = r->id,
-                              .address = r->address,
-                              .xds_port = r->xds_port,
-                              .http_port = r->http_port,
-                              .server_name = r->server_name};
-}
-
-static void on_timer(void *ctx) {
-    struct reader *r = ctx;
-    r->round_ms = sched_now(r->env->sched);
-    r->rung = RUNG_METRICS;
-    r->at = 0;
-    next_step(r);
-}
-
-/* Rest until the next round; rounds keep their distance even when one took long. */
-static void rest(struct reader *r) {
-    int64_t now = sched_now(r->env->sched);
-    int64_t at = r->round_ms + r->period_ms;
-    timer_set(r->env->sched, &r->timer, at > now ? at : now + r->period_ms / 4 + 1, on_timer, r);
-    r->rung = RUNG_REST;
-    r->news = true;
-    r->env->news(r->env->ctx);
-}
-
-static Meshgate__V1__ReadStatus status_of(enum io_status s) {
-    switch (s) {
-    case IO_OK:
-        return MESHGATE__V1__READ_STATUS__READ_OK;
-    case IO_TIMEOUT:
-        return MESHGATE__V1__READ_STATUS__READ_TIMEOUT;
-    case IO_UNREACHABLE:
-        return MESHGATE__V1__READ_STATUS__READ_UNREACHABLE;
-    case IO_DENIED:
-        return MESHGATE__V1__READ_STATUS__READ_DENIED;
-    case IO_REFUSED:
-        return MESHGATE__V1__READ_STATUS__READ_REFUSED;
-    case IO_GARBLED:
-        return MESHGATE__V1__READ_STATUS__READ_GARBLED;
-    case IO_BUSY:
-        return MESHGATE__V1__READ_STATUS__READ_BUSY;
-    }
-    return MESHGATE__V1__READ_STATUS__READ_UNKNOWN;
-}
-
-static const char *status_name(enum io_status s) {
-    static const char *const names[] = {"ok", "timeout", "unreachable", "denied", "refused", "garbled", "busy"};
-    return (size_t)s < sizeof names / sizeof *names ? names[s] : "?";
-}
-
-static void set_status(struct reader *r, Meshgate__V1__ReadStatus *slot, enum io_status s, const char *error) {
-    Meshgate__V1__ReadStatus now = status_of(s);
-    bool first_ok = s == IO_OK && *slot == MESHGATE__V1__READ_STATUS__READ_UNKNOWN;
-    if (*slot != now && !first_ok) {
-        log_info("istiod replica answers differently", log_s("replica", r->name), log_s("status", status_name(s)),
-                 log_s("error", error ? error : ""));
-    }
-    *slot = now;
-    mem_set(&r->error, s == IO_OK ? NULL : error);
-    if (s != IO_OK) {
-        metric_add(r->env->failures, 1);
-    }
-}
-
-struct rejects {
-    double sum;
-    bool seen;
-};
-
-static void on_sample(void *ctx, const struct prom_sample *s) {
-    struct rejects *x = ctx;
-    if (strcmp(s->name, "pilot_total_xds_rejects") == 0 && isfinite(s->value)) {
-        x->sum += s->value;
-    }
-    x->seen = true;
-}
-
-static void count(struct reader *r, const struct io_answer *a) {
-    r->question = NULL;
-    r->bytes += a->bytes;
-    r->questions++;
-    metric_add(r->env->questions, 1);
-    metric_add(r->env->bytes, (double)a->bytes);
-}
-
-/* Rung 0 decides nothing by itself: rejects that rose ask for the whole syncz. A silent /metrics is no reason to stop. */
-static void on_metrics(void *ctx, const struct io_answer *a) {
-    struct reader *r = ctx;
-    count(r, a);
-    if (a->status == IO_OK) {
-        char *text = io_text(a);
-        struct rejects x = {0};
-        struct err err;
-        if (prom_parse(text, a->bytes, on_sample, &x, &err) >= 0 && x.seen) {
-            r->want_syncz |= r->has_rejects && x.sum > r->rejects_at_syncz;
-            r->rejects = x.sum;
-            r->has_rejects = true;
-        }
-        free(text);
-    }
-    r->rung = RUNG_CONNECTIONS;
-    next_step(r);
-}
-
-static void on_connections(void *ctx, const struct io_answer *a) {
-    struct reader *r = ctx;
-    count(r, a);
-    enum io_status status = a->status;
-    struct err err = {0};
-    if (status == IO_OK) {
-        replica_begin(r->replica);
-        if (istiod_connections(a->body, a->pieces, replica_conn, r->replica, &err) >= 0) {
-            replica_commit_connections(r->replica);
-            r->connections_ms = r->asked_ms;
-        } else {
-            replica_drop(r->replica);
-            status = err.code == ERR_DENIED ? IO_REFUSED : IO_GARBLED;
-        }
-    }
-    set_status(r, &r->connections, status, status == IO_OK ? NULL : err.text[0] ? err.text : a->error);
-    if (status != IO_OK) {
-        rest(r); /* dead or deaf: the rest would only cost time */
-        return;
-    }
-    bool audit = !r->syncz_ms || r->asked_ms - r->syncz_ms >= AUDIT_MS;
-    r->rung = audit || r->want_syncz || r->n_focus > FOCUS_MAX ? RUNG_SYNCZ : RUNG_NAMESPACE;
-    next_step(r);
-}
-
-static bool take_syncz(struct reader *r, const struct io_answer *a, const char *namespace_) {
-    struct err err = {0};
-    enum io_status status = a->status;
-    if (status == IO_OK) {
-        replica_begin(r->replica);
-        if (istiod_syncz(a->body, a->pieces, replica_sync, r->replica, &err) >= 0) {
-            replica_commit_syncz(r->replica, namespace_, r->asked_ms);
-        } else {
-            replica_drop(r->replica);
-            status = err.code == ERR_DENIED ? IO_REFUSED : IO_GARBLED;
-        }
-    }
-    set_status(r, &r->syncz, status, status == IO_OK ? NULL : err.text[0] ? err.text : a->error);
-    return status == IO_OK;
-}
-
-static void on_syncz(void *ctx, const struct io_answer *a) {
-    struct reader *r = ctx;
-    count(r, a);
-    if (take_syncz(r, a, NULL)) {
-        r->syncz_ms = r->asked_ms;
-        r->rejects_at_syncz = r->rejects;
-        r->want_syncz = false;
-        rest(r);
-        return;
-    }
-    /* Somebody may have locked one proxy: the namespaces on their own say which (istiod-facts 1). */
-    r->rung = RUNG_NAMESPACE;
-    next_step(r);
-}
-
-static void on_namespace(void *ctx, const struct io_answer *a) {
-    struct reader *r = ctx;
-    count(r, a);
-    struct focus *f = &r->focus[r->at++];
-    if (take_syncz(r, a, f->name)) {
-        f->read_ms = r->asked_ms;
-        f->report = true;
-    }
-    next_step(r);
-}
-
-static void next_step(struct reader *r) {
-    struct agent_io *io = r->env->io;
-    struct io_target t = target(r);
-    int64_t limit = r->env->question_timeout_ms;
-    r->asked_ms = sched_now(r->env->sched);
-    switch (r->rung) {
-    case RUNG_METRICS:
-        r->question = io->get(io->self, r->address, r->http_port, "/metrics", limit, on_metrics, r);
-        return;
-    case RUNG_CONNECTIONS:
-        r->question = io->ask(io->self, &t, "connections", limit, on_connections, r);
-        return;
-    case RUNG_SYNCZ:
-        r->question = io->ask(io->self, &t, "syncz", limit, on_syncz, r);
-        return;
-    case RUNG_NAMESPACE:
-        if (r->at < r->n_focus && r->n_focus <= FOCUS_MAX) {
-            char *name = mem_printf("syncz?namespace=%s", r->focus[r->at].name);
-            r->question = io->ask(io->self, &t, name, limit, on_namespace, r);
-            free(name);
-            return;
-        }
-        rest(r);
-        return;
-    case RUNG_REST:
-        return;
-    }
-}
 
 static void focus_free(struct reader *r) {
     for (size_t i = 0; i < r->n_focus; i++) {
@@ -265,7 +22,6 @@ static void focus_set(struct reader *r, const char *const *names, size_t n) {
         for (size_t k = 0; k < r->n_focus; k++) {
             if (strcmp(r->focus[k].name, names[i]) == 0) {
                 f[i].read_ms = r->focus[k].read_ms;
-                f[i].report = r->focus[k].report;
             }
         }
     }
@@ -275,7 +31,7 @@ static void focus_set(struct reader *r, const char *const *names, size_t n) {
 }
 
 struct reader *reader_new(const struct reader_env *env, const Meshgate__V1__Assignment__Replica *a,
-                          const char *const *focus, size_t n_focus, uint32_t period_ms) {
+                          const struct reader_orders *o) {
     struct reader *r = mem_alloc(sizeof *r);
     r->env = env;
     r->id = mem_dup(a->id);
@@ -284,13 +40,18 @@ struct reader *reader_new(const struct reader_env *env, const Meshgate__V1__Assi
     r->server_name = mem_dup(a->server_name);
     r->xds_port = (uint16_t)a->xds_port;
     r->http_port = (uint16_t)a->http_port;
-    r->period_ms = period_ms;
+    r->period_ms = o->period_ms;
+    r->idle = o->idle;
+    r->audit = a->audit;
     r->replica = replica_new();
+    r->hunt = hunt_new(r->replica);
+    r->rung = RUNG_REST;
+    r->word_ms = sched_now(env->sched);
     r->epoch = (uint32_t)(text_hash(env->seed, a->id, strlen(a->id)) ^ (uint64_t)sched_wall(env->sched)) | 1;
-    focus_set(r, focus, n_focus);
+    focus_set(r, o->focus, o->n_focus);
     /* All readers get their orders at the same moment; spread them over a quarter of the period. */
-    int64_t spread = (int64_t)(text_hash(env->seed, a->name, strlen(a->name)) % (period_ms / 4 + 1));
-    timer_set(env->sched, &r->timer, sched_now(env->sched) + spread, on_timer, r);
+    int64_t spread = (int64_t)(text_hash(env->seed, a->name, strlen(a->name)) % (o->period_ms / 4 + 1));
+    timer_set(env->sched, &r->timer, sched_now(env->sched) + spread, reader_round, r);
     return r;
 }
 
@@ -308,6 +69,7 @@ void reader_free(struct reader *r) {
     }
     stop(r);
     r->env->io->forget(r->env->io->self, r->id);
+    hunt_free(r->hunt);
     replica_free(r->replica);
     focus_free(r);
     free(r->id);
@@ -322,8 +84,7 @@ const char *reader_id(const struct reader *r) {
     return r->id;
 }
 
-bool reader_update(struct reader *r, const Meshgate__V1__Assignment__Replica *a, const char *const *focus, size_t n_focus,
-                   uint32_t period_ms) {
+bool reader_update(struct reader *r, const Meshgate__V1__Assignment__Replica *a, const struct reader_orders *o) {
     if (strcmp(a->address, r->address) != 0 || strcmp(a->server_name, r->server_name) != 0 || a->xds_port != r->xds_port) {
         return false;
     }
@@ -333,11 +94,15 @@ bool reader_update(struct reader *r, const Meshgate__V1__Assignment__Replica *a,
         stop(r);
         r->env->io->forget(r->env->io->self, r->id); /* its late answer must not be taken for another's */
     }
-    focus_set(r, focus, n_focus);
-    bool sooner = period_ms < r->period_ms;
-    r->period_ms = period_ms;
+    focus_set(r, o->focus, o->n_focus);
+    bool audit = a->audit > r->audit;
+    bool sooner = o->period_ms < r->period_ms || audit || (r->idle && !o->idle);
+    r->want_syncz |= audit;
+    r->audit = a->audit;
+    r->idle = o->idle;
+    r->period_ms = o->period_ms;
     if (in_namespaces || (sooner && r->rung == RUNG_REST)) {
-        timer_set(r->env->sched, &r->timer, sched_now(r->env->sched) + 1, on_timer, r);
+        timer_set(r->env->sched, &r->timer, sched_now(r->env->sched) + 1, reader_round, r);
         r->rung = RUNG_REST;
     }
     return true;
@@ -346,6 +111,7 @@ bool reader_update(struct reader *r, const Meshgate__V1__Assignment__Replica *a,
 void reader_restart(struct reader *r) {
     r->epoch += 2; /* never 0 */
     replica_all_dirty(r->replica);
+    r->retell = true;
     r->news = true;
 }
 
@@ -353,15 +119,56 @@ bool reader_has_news(const struct reader *r) {
     return r->news || replica_dirty(r->replica);
 }
 
-static void fill_ages(struct reader *r, struct report *rep, Meshgate__V1__ReplicaReading *x, int64_t now) {
+struct filling {
+    struct report *rep;
+    Meshgate__V1__ReplicaReading *x;
+    int64_t now;
+};
+
+static void fill_read(void *ctx, char *namespace_, int64_t read_ms) {
+    struct filling *f = ctx;
+    report_namespace_age(f->rep, f->x, namespace_, (uint32_t)(f->now - read_ms));
+}
+
+static void fill_blocked(void *ctx, const char *namespace_, const char *proxy, int64_t since_ms) {
+    struct filling *f = ctx;
+    report_blocked(f->rep, f->x, namespace_, proxy, (uint32_t)(f->now - since_ms));
+}
+
+static void fill_ages(struct reader *r, struct filling *f) {
+    Meshgate__V1__ReplicaReading *x = f->x;
     x->has_connections = r->connections_ms > 0;
-    x->connections_age_ms = x->has_connections ? (uint32_t)(now - r->connections_ms) : 0;
+    x->connections_age_ms = x->has_connections ? (uint32_t)(f->now - r->connections_ms) : 0;
     x->has_syncz = r->syncz_ms > 0;
-    x->syncz_age_ms = x->has_syncz ? (uint32_t)(now - r->syncz_ms) : 0;
+    x->syncz_age_ms = x->has_syncz ? (uint32_t)(f->now - r->syncz_ms) : 0;
     for (size_t i = 0; i < r->n_focus; i++) {
         if (r->focus[i].read_ms) {
-            report_namespace_age(rep, x, r->focus[i].name, (uint32_t)(now - r->focus[i].read_ms));
+            fill_read(f, r->focus[i].name, r->focus[i].read_ms);
         }
+    }
+    hunt_each_read(r->hunt, r->retell, fill_read, f);
+    hunt_each(r->hunt, fill_blocked, f);
+    r->retell = false;
+}
+
+/* While pushes are locked the whole syncz has no answer, whatever its parts say. */
+static void fill_locked(struct report *rep, Meshgate__V1__ReplicaReading *x) {
+    if (x->n_blocked > 0) {
+        const Meshgate__V1__Blocked *b = x->blocked[0];
+        bool named = b->proxy[0] != '\0';
+        x->syncz = MESHGATE__V1__READ_STATUS__READ_TIMEOUT;
+        x->error = report_keep(rep, mem_printf("no answer to syncz?namespace=%s%s%s", b->namespace_,
+                                               named ? ": pushes are locked to " : "", b->proxy));
+    }
+}
+
+/* Where the JSON calls are refused the list of who is in sync tells who hangs here as well. */
+static void fill_status_only(struct reader *r, Meshgate__V1__ReplicaReading *x) {
+    static char why[] = "istiod refuses the JSON debug calls (ENABLE_DEBUG_ON_HTTP=false?): read by protobuf syncz, once a "
+                        "minute at most";
+    if (r->status_only && x->connections == MESHGATE__V1__READ_STATUS__READ_REFUSED && r->connections_ms > 0) {
+        x->connections = MESHGATE__V1__READ_STATUS__READ_OK;
+        x->error = why;
     }
 }
 
@@ -374,13 +181,20 @@ bool reader_fill(struct reader *r, struct report *rep) {
     x->connections = r->connections;
     x->syncz = r->syncz;
     x->error = r->error ? r->error : empty;
-    x->rejects = r->rejects;
+    x->rejects = r->now.rejects;
+    x->streams = r->now.streams;
+    x->expired_nonces = r->now.expired_nonces;
+    x->status_only = r->status_only;
     x->bytes_read = r->bytes;
     x->questions = r->questions;
     bool all = replica_fill(r->replica, rep, x, now);
     x->more = !all;
     if (all) {
-        fill_ages(r, rep, x, now); /* a part is as old as the whole: ages only with the last one */
+        /* A part is as old as the whole: ages only with the last one. */
+        struct filling f = {.rep = rep, .x = x, .now = now};
+        fill_ages(r, &f);
+        fill_locked(rep, x);
+        fill_status_only(r, x);
         r->news = false;
     }
     return all;

@@ -11,6 +11,8 @@ struct replica;
 
 struct replica *replica_new(void);
 void replica_free(struct replica *r);
+/* Version of the istiod that answers, for what its word is worth (probes/drift.def); "" not known. */
+void replica_drift(struct replica *r, const char *istiod_version);
 
 /* A reading: begin, feed every element, then commit (the answer was complete) or drop. */
 void replica_begin(struct replica *r);
@@ -22,10 +24,27 @@ void replica_commit_connections(struct replica *r);
 /* `syncz` of all namespaces (NULL) or of one; now_ms: when it was asked. Rule for unacknowledged pushes: istiod-facts 3.2.
  */
 void replica_commit_syncz(struct replica *r, const char *namespace_, int64_t now_ms);
+/* Protobuf syncz where `connections` is refused too: it says who hangs here and how he is. */
+void replica_commit_status(struct replica *r, int64_t now_ms);
+
+/* One proxy, for the search for locked pushes. */
+struct replica_who {
+    const char *id, *connection; /* connection "" not known */
+    const char *namespace_;      /* "" when the id has none */
+    int64_t sent_ms;             /* since when what was sent to it stands, 0 not read */
+    bool lags; /* over 60 s and two readings nothing was sent to it, while most of its neighbours were sent something */
+};
+void replica_each(const struct replica *r, void (*fn)(void *ctx, const struct replica_who *w), void *ctx);
+/* Its stream as of the latest connections; NULL: not here. */
+const char *replica_connection(const struct replica *r, const char *id);
+/* The proxy's question was answered: it lags because nothing concerns it. */
+void replica_spare(struct replica *r, const char *id);
+/* Some proxy lags. */
+bool replica_has_laggards(const struct replica *r);
 
 /* Report everything again. */
 void replica_all_dirty(struct replica *r);
 bool replica_dirty(const struct replica *r);
-/* Put changed and gone entries in, until the report is full. true: nothing is left. */
+/* Put changed and gone entries in, until the report is full. true: nothing is left, digest and count are set. */
 bool replica_fill(struct replica *r, struct report *rep, Meshgate__V1__ReplicaReading *on, int64_t now_ms);
 size_t replica_count(const struct replica *r);

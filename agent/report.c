@@ -1,6 +1,7 @@
 #include "agent/report.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/base/mem.h"
 
@@ -34,6 +35,7 @@ void report_done(struct report *r) {
         Meshgate__V1__ReplicaReading *x = r->msg.replicas[i];
         free_array((void **)x->changed, x->n_changed);
         free_array((void **)x->namespaces, x->n_namespaces);
+        free_array((void **)x->blocked, x->n_blocked);
         free(x->gone);
     }
     free_array((void **)r->msg.replicas, r->msg.n_replicas);
@@ -95,6 +97,17 @@ void report_namespace_age(struct report *r, Meshgate__V1__ReplicaReading *on, ch
     x->syncz_age_ms = age_ms;
     on->namespaces = vec_push(on->namespaces, &on->n_namespaces, x);
     r->bytes += 80;
+}
+
+void report_blocked(struct report *r, Meshgate__V1__ReplicaReading *on, const char *namespace_, const char *proxy,
+                    uint32_t for_ms) {
+    Meshgate__V1__Blocked *x = mem_alloc(sizeof *x);
+    meshgate__v1__blocked__init(x);
+    x->namespace_ = report_keep(r, mem_dup(namespace_));
+    x->proxy = report_keep(r, mem_dup(proxy));
+    x->for_ms = for_ms;
+    on->blocked = vec_push(on->blocked, &on->n_blocked, x);
+    r->bytes += 64 + strlen(namespace_) + strlen(proxy);
 }
 
 Meshgate__V1__Reach *report_reach(struct report *r) {

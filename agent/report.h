@@ -29,5 +29,8 @@ Meshgate__V1__ReplicaReading *report_replica(struct report *r);
 Meshgate__V1__ProxyOnReplica *report_proxy(struct report *r, Meshgate__V1__ReplicaReading *on);
 void report_proxy_gone(struct report *r, Meshgate__V1__ReplicaReading *on, char *id_taken);
 void report_namespace_age(struct report *r, Meshgate__V1__ReplicaReading *on, char *name, uint32_t age_ms);
+/* Copies both names. */
+void report_blocked(struct report *r, Meshgate__V1__ReplicaReading *on, const char *namespace_, const char *proxy,
+                    uint32_t for_ms);
 Meshgate__V1__Reach *report_reach(struct report *r);
 void report_count(struct report *r, size_t bytes);

@@ -5,15 +5,16 @@
 #include <string.h>
 
 #include "../lib/base/mem.h"
-#include "evidence_set.h"
+#include "evidence_replica.h"
 #include "utlist.h"
 
-/* Two reports of the same reading differ by what the network did to them; a new one is later by more than this. */
-enum { SAME_READING_MS = 500, MAX_REVISIONS = 64 };
+enum { MAX_REVISIONS = 64 };
 
 struct local_entry {
     struct local_fact fact;
     char *uid;
+    uint64_t told;                   /* wire_local_hash() */
+    bool ghost;                      /* forgotten here, but its agent has not said yet that it is gone */
     struct node_entry *node;         /* who says so */
     struct local_entry *prev, *next; /* of the same node */
     UT_hash_handle hh;
@@ -31,26 +32,24 @@ struct node_entry {
     uint64_t session;      /* counts Hellos */
     struct reach_entry *reach;
     struct local_entry *locals;
-    UT_hash_handle hh;
-};
-
-struct replica_entry {
-    struct replica_fact fact; /* id is the key */
-    struct attach_set current;
-    struct attach_set next; /* of a newer telling, until its first complete reading is there */
+    struct wire_digest digest; /* of all that its agent told in this session */
+    bool partial;              /* some of it was not believed: the digests cannot agree */
     UT_hash_handle hh;
 };
 
 struct evidence {
     struct local_entry *locals;
-    struct replica_entry *replicas;
+    struct replica_entry *replicas; /* evidence_replica.c */
     struct node_entry *nodes;
     uint64_t version;
 };
 
-/* Ages come off on arrival; never 0, which means never. */
-static int64_t before(int64_t now_ms, int64_t age_ms) {
+int64_t evidence_before(int64_t now_ms, int64_t age_ms) {
     return now_ms > age_ms ? now_ms - age_ms : 1;
+}
+
+static int64_t before(int64_t now_ms, int64_t age_ms) {
+    return evidence_before(now_ms, age_ms);
 }
 
 /* --- nodes --- */
@@ -153,6 +152,7 @@ static void take_reach(struct node_entry *n, const Meshgate__V1__Reach *in, int6
 static void local_drop(struct evidence *e, struct local_entry *l) {
     HASH_DELETE(hh, e->locals, l);
     DL_DELETE(l->node->locals, l);
+    wire_digest_change(&l->node->digest, l->told, 0);
     free(l->uid);
     free(l->fact.pod_ip);
     free(l->fact.dials);
@@ -172,6 +172,9 @@ static struct local_entry *local_make(struct evidence *e, const char *uid, struc
         HASH_ADD_KEYPTR(hh, e->locals, l->uid, strlen(l->uid), l);
     } else {
         DL_DELETE(l->node->locals, l);
+        wire_digest_change(&l->node->digest, l->told, 0);
+        l->told = 0;
+        l->ghost = false;
     }
     l->node = n;
     DL_APPEND(n->locals, l);
@@ -179,7 +182,10 @@ static struct local_entry *local_make(struct evidence *e, const char *uid, struc
 }
 
 static void take_local(struct evidence *e, struct node_entry *n, const Meshgate__V1__LocalProxy *p, int64_t now_ms) {
-    struct local_fact *f = &local_make(e, p->pod_uid, n)->fact;
+    struct local_entry *l = local_make(e, p->pod_uid, n);
+    struct local_fact *f = &l->fact;
+    l->told = wire_local_hash(p);
+    wire_digest_change(&n->digest, 0, l->told);
     mem_set(&f->pod_ip, p->pod_ip);
     mem_set(&f->dials, p->dials);
     mem_set(&f->program, p->program);
@@ -203,6 +209,14 @@ static void forget_locals_of(struct evidence *e, struct node_entry *n) {
     DL_FOREACH_SAFE(n->locals, l, next) {
         local_drop(e, l);
     }
+    n->digest = (struct wire_digest){0};
+    n->partial = false;
+}
+
+/* An agent that says nothing of it (0 and none) is an older one, or has nothing. */
+static bool scan_agrees(const struct node_entry *n, const Meshgate__V1__NodeScan *s) {
+    bool said = s->digest != 0 || s->entries != 0;
+    return !said || n->partial || (s->digest == n->digest.sum && s->entries == n->digest.entries);
 }
 
 static uint32_t take_scan(struct evidence *e, struct node_entry *n, const Meshgate__V1__NodeScan *s,
@@ -224,96 +238,15 @@ static uint32_t take_scan(struct evidence *e, struct node_entry *n, const Meshga
             dropped++;
         }
     }
+    n->partial |= dropped > 0;
+    if (!scan_agrees(n, s) && rules->differs != NULL) {
+        rules->differs(rules->ctx, NULL);
+    }
     /* An incomplete scan stands for an older one: that time is known already. */
     if (s->complete) {
         n->fact.scan_ms = before(now_ms, s->age_ms);
     }
     return dropped;
-}
-
-/* --- replicas --- */
-
-static struct replica_entry *replica_get(const struct evidence *e, const char *id) {
-    struct replica_entry *r;
-    HASH_FIND_STR(e->replicas, id, r);
-    return r;
-}
-
-static struct replica_entry *replica_make(struct evidence *e, const char *id) {
-    struct replica_entry *r = replica_get(e, id);
-    if (r == NULL) {
-        r = mem_alloc(sizeof *r);
-        r->fact.id = mem_dup(id);
-        HASH_ADD_KEYPTR(hh, e->replicas, r->fact.id, strlen(r->fact.id), r);
-    }
-    return r;
-}
-
-static void replica_drop(struct evidence *e, struct replica_entry *r) {
-    HASH_DELETE(hh, e->replicas, r);
-    attach_set_clear(&r->current);
-    attach_set_clear(&r->next);
-    free(r->fact.id);
-    free(r->fact.reader);
-    free(r->fact.error);
-    free(r);
-}
-
-/* The set that this message adds to: the current one, or one built aside for a newer telling. */
-static struct attach_set *set_for(struct replica_entry *r, const struct node_entry *n, uint32_t epoch) {
-    const char *node = n->fact.node;
-    if (attach_set_is(&r->current, node, n->session, epoch)) {
-        return &r->current;
-    }
-    if (!attach_set_is(&r->next, node, n->session, epoch)) {
-        attach_set_begin(&r->next, node, n->session, epoch);
-    }
-    return &r->next;
-}
-
-static void take_times(struct replica_entry *r, struct attach_set *s, const Meshgate__V1__ReplicaReading *in,
-                       int64_t now_ms) {
-    if (in->has_connections) {
-        int64_t at = before(now_ms, in->connections_age_ms);
-        bool newer = s->connections_ms == 0 || (at > s->connections_ms + SAME_READING_MS && in->questions != s->questions);
-        if (newer) {
-            s->connections_ms = at;
-            s->questions = in->questions;
-            r->fact.looks++;
-        }
-    }
-    if (in->has_syncz) {
-        int64_t at = before(now_ms, in->syncz_age_ms);
-        s->syncz_ms = at > s->syncz_ms ? at : s->syncz_ms;
-    }
-}
-
-static uint32_t take_reading(struct evidence *e, const struct node_entry *n, const Meshgate__V1__ReplicaReading *in,
-                             int64_t now_ms) {
-    struct replica_entry *r = replica_make(e, in->replica);
-    struct replica_fact *f = &r->fact;
-    mem_set(&f->reader, n->fact.node);
-    f->connections = in->connections;
-    f->syncz = in->syncz;
-    mem_set(&f->error, in->error);
-    f->rejects = in->rejects;
-    f->bytes_read = in->bytes_read;
-    f->questions = in->questions;
-    struct attach_set *s = set_for(r, n, in->epoch);
-    uint32_t refused = attach_set_apply(s, in, now_ms);
-    if (in->more) {
-        return refused;
-    }
-    take_times(r, s, in, now_ms);
-    if (s == &r->next && s->connections_ms != 0) {
-        attach_set_inherit(&r->next, &r->current);
-        attach_set_clear(&r->current);
-        r->current = r->next;
-        r->next = (struct attach_set){.entries = NULL};
-    }
-    f->connections_ms = r->current.connections_ms;
-    f->syncz_ms = r->current.syncz_ms;
-    return refused;
 }
 
 /* --- the face --- */
@@ -330,10 +263,7 @@ void evidence_free(struct evidence *e) {
     HASH_ITER(hh, e->locals, l, next_l) {
         local_drop(e, l);
     }
-    struct replica_entry *r, *next_r;
-    HASH_ITER(hh, e->replicas, r, next_r) {
-        replica_drop(e, r);
-    }
+    evidence_replica_drop_all(&e->replicas);
     struct node_entry *n, *next_n;
     HASH_ITER(hh, e->nodes, n, next_n) {
         node_drop(e, n);
@@ -353,7 +283,8 @@ uint32_t evidence_take(struct evidence *e, const char *node, const Meshgate__V1_
     }
     for (size_t i = 0; i < r->n_replicas; i++) {
         if (rules->may_read(rules->ctx, r->replicas[i]->replica, node)) {
-            dropped += take_reading(e, n, r->replicas[i], now_ms);
+            struct telling from = {.node = n->fact.node, .session = n->session, .epoch = r->replicas[i]->epoch};
+            dropped += evidence_replica_take(&e->replicas, &from, r->replicas[i], rules, now_ms);
         } else {
             dropped++;
         }
@@ -366,9 +297,9 @@ uint32_t evidence_take(struct evidence *e, const char *node, const Meshgate__V1_
 }
 
 void evidence_forget_replica(struct evidence *e, const char *replica) {
-    struct replica_entry *r = replica_get(e, replica);
+    struct replica_entry *r = evidence_replica_get(e->replicas, replica);
     if (r != NULL) {
-        replica_drop(e, r);
+        evidence_replica_drop(&e->replicas, r);
         e->version++;
     }
 }
@@ -378,8 +309,8 @@ void evidence_forget_pod(struct evidence *e, const char *pod_uid, const char *pr
     (void)proxy_id;
     struct local_entry *l;
     HASH_FIND_STR(e->locals, pod_uid, l);
-    if (l != NULL) {
-        local_drop(e, l);
+    if (l != NULL && !l->ghost) {
+        l->ghost = true;
         e->version++;
     }
 }
@@ -396,11 +327,11 @@ void evidence_forget_node(struct evidence *e, const char *node) {
 const struct local_fact *evidence_local(const struct evidence *e, const char *pod_uid) {
     struct local_entry *l;
     HASH_FIND_STR(e->locals, pod_uid, l);
-    return l != NULL ? &l->fact : NULL;
+    return l != NULL && !l->ghost ? &l->fact : NULL;
 }
 
 const struct attach_fact *evidence_attached(const struct evidence *e, const char *replica, const char *proxy_id) {
-    const struct replica_entry *r = replica_get(e, replica);
+    const struct replica_entry *r = evidence_replica_get(e->replicas, replica);
     struct attach_entry *a = NULL;
     if (r != NULL) {
         HASH_FIND_STR(r->current.entries, proxy_id, a);
@@ -409,7 +340,7 @@ const struct attach_fact *evidence_attached(const struct evidence *e, const char
 }
 
 const struct replica_fact *evidence_replica(const struct evidence *e, const char *replica) {
-    const struct replica_entry *r = replica_get(e, replica);
+    const struct replica_entry *r = evidence_replica_get(e->replicas, replica);
     return r != NULL ? &r->fact : NULL;
 }
 
@@ -419,7 +350,7 @@ const struct node_fact *evidence_node(const struct evidence *e, const char *node
 }
 
 int64_t evidence_sync_ms(const struct evidence *e, const char *replica, const char *namespace_) {
-    const struct replica_entry *r = replica_get(e, replica);
+    const struct replica_entry *r = evidence_replica_get(e->replicas, replica);
     if (r == NULL) {
         return 0;
     }
@@ -449,9 +380,15 @@ const struct reach_fact *evidence_reach_fact(const struct evidence *e, const cha
     return r != NULL ? &r->fact : NULL;
 }
 
+const struct blocked_fact *evidence_blocked(const struct evidence *e, const char *replica, size_t *n) {
+    const struct replica_entry *r = evidence_replica_get(e->replicas, replica);
+    *n = r != NULL ? r->n_blocked : 0;
+    return r != NULL ? r->blocked : NULL;
+}
+
 void evidence_each_attached(const struct evidence *e, const char *replica,
                             void (*fn)(void *ctx, const struct attach_fact *f), void *ctx) {
-    const struct replica_entry *r = replica_get(e, replica);
+    const struct replica_entry *r = evidence_replica_get(e->replicas, replica);
     for (struct attach_entry *a = r != NULL ? r->current.entries : NULL; a != NULL; a = a->hh.next) {
         fn(ctx, &a->fact);
     }

@@ -30,6 +30,14 @@ struct attach_fact {
     enum sync_state sync;
     int64_t pending_since_ms; /* 0: not pending */
     uint32_t copies;
+    char *types;  /* letters as in ProxyOnReplica.types, "" not read */
+    bool blocked; /* pushes to it are locked on this replica */
+};
+
+/* Pushes to somebody on a replica are locked. */
+struct blocked_fact {
+    char *namespace_, *proxy; /* proxy POD.NAMESPACE, "" while it is looked for */
+    int64_t since_ms;
 };
 
 struct replica_fact {
@@ -41,7 +49,9 @@ struct replica_fact {
     int64_t syncz_ms;
     double rejects;
     uint64_t bytes_read, questions;
-    uint32_t looks; /* complete `connections` readings so far, over all epochs */
+    double streams, expired_nonces;
+    bool status_only; /* sync comes from the protobuf status: no nonces, pending ages only between pushes */
+    uint32_t looks;   /* complete `connections` readings so far, over all epochs */
 };
 
 struct node_fact {
@@ -73,6 +83,8 @@ void evidence_free(struct evidence *e);
 struct evidence_rules {
     bool (*local_allowed)(void *ctx, const char *pod_uid, const char *node);
     bool (*may_read)(void *ctx, const char *replica, const char *node);
+    /* What is held of a replica (NULL: of the node's own proxies) is not what its teller says that he told. May be NULL. */
+    void (*differs)(void *ctx, const char *replica);
     void *ctx;
 };
 uint32_t evidence_take(struct evidence *e, const char *node, const Meshgate__V1__Report *r,
@@ -98,6 +110,8 @@ int64_t evidence_sync_ms(const struct evidence *e, const char *replica, const ch
 int evidence_reach(const struct evidence *e, const char *node, const char *revision, const char **error, int64_t *at_ms);
 /* All of that test. Borrowed until the next change; NULL: not tested. */
 const struct reach_fact *evidence_reach_fact(const struct evidence *e, const char *node, const char *revision);
+/* All that stand on a replica now; *n of them. Borrowed until the next change. */
+const struct blocked_fact *evidence_blocked(const struct evidence *e, const char *replica, size_t *n);
 /* Calls fn for each attached proxy of a replica. */
 void evidence_each_attached(const struct evidence *e, const char *replica,
                             void (*fn)(void *ctx, const struct attach_fact *f), void *ctx);

@@ -18,12 +18,13 @@ static char *put(char **at, const char *s) {
 }
 
 struct source {
-    const char *id, *connection, *address, *error, *error_type, *cds_acked, *lds_acked, *istio_version, *proxy_type;
+    const char *id, *connection, *address, *error, *error_type, *cds_acked, *lds_acked, *istio_version, *proxy_type, *types;
 };
 
 static struct attach_entry *entry_new(const struct source *x) {
     size_t texts = strlen(x->id) + strlen(x->connection) + strlen(x->address) + strlen(x->error) + strlen(x->error_type) +
-                   strlen(x->cds_acked) + strlen(x->lds_acked) + strlen(x->istio_version) + strlen(x->proxy_type) + 9;
+                   strlen(x->cds_acked) + strlen(x->lds_acked) + strlen(x->istio_version) + strlen(x->proxy_type) +
+                   strlen(x->types) + 10;
     struct attach_entry *e = mem_alloc(sizeof *e + texts);
     char *at = (char *)(e + 1);
     e->fact.id = put(&at, x->id);
@@ -35,6 +36,7 @@ static struct attach_entry *entry_new(const struct source *x) {
     e->fact.lds_acked = put(&at, x->lds_acked);
     e->fact.istio_version = put(&at, x->istio_version);
     e->fact.proxy_type = put(&at, x->proxy_type);
+    e->fact.types = put(&at, x->types);
     return e;
 }
 
@@ -62,7 +64,9 @@ static struct attach_entry *entry_of(const Meshgate__V1__ProxyOnReplica *p, int6
                                                         .cds_acked = p->cds_acked,
                                                         .lds_acked = p->lds_acked,
                                                         .istio_version = p->istio_version,
-                                                        .proxy_type = p->proxy_type});
+                                                        .proxy_type = p->proxy_type,
+                                                        .types = p->types});
+    e->told = wire_proxy_hash(p);
     e->fact.connected_wall_ms = p->connected_at_ms;
     e->fact.sync = sync_of(p->sync);
     e->fact.copies = p->copies;
@@ -74,6 +78,7 @@ static struct attach_entry *entry_of(const Meshgate__V1__ProxyOnReplica *p, int6
 
 static void drop(struct attach_set *s, struct attach_entry *e) {
     HASH_DELETE(hh, s->entries, e);
+    wire_digest_change(&s->digest, e->told, 0);
     free(e);
 }
 
@@ -84,6 +89,7 @@ static void add(struct attach_set *s, struct attach_entry *e) {
         drop(s, old);
     }
     HASH_ADD_KEYPTR(hh, s->entries, e->fact.id, strlen(e->fact.id), e);
+    wire_digest_change(&s->digest, 0, e->told);
 }
 
 static void set_age(struct attach_set *s, const char *name, int64_t syncz_ms) {
@@ -119,7 +125,14 @@ uint32_t attach_set_apply(struct attach_set *s, const Meshgate__V1__ReplicaReadi
         int64_t age = r->namespaces[i]->syncz_age_ms;
         set_age(s, r->namespaces[i]->name, now_ms > age ? now_ms - age : 1);
     }
+    s->partial |= refused > 0;
     return refused;
+}
+
+/* A reader that says nothing of it (0 and none) is an older one, or has nothing. */
+bool attach_set_agrees(const struct attach_set *s, const Meshgate__V1__ReplicaReading *r) {
+    bool said = r->digest != 0 || r->entries != 0;
+    return !said || s->partial || (r->digest == s->digest.sum && r->entries == s->digest.entries);
 }
 
 static void entries_clear(struct attach_set *s) {
@@ -151,7 +164,8 @@ void attach_set_begin(struct attach_set *s, const char *node, uint64_t session, 
 }
 
 /* The new entry with the old one's word on synchronisation. */
-static struct attach_entry *with_sync_of(const struct attach_fact *f, const struct attach_fact *old) {
+static struct attach_entry *with_sync_of(const struct attach_entry *own, const struct attach_fact *old) {
+    const struct attach_fact *f = &own->fact;
     struct attach_entry *e = entry_new(&(struct source){.id = f->id,
                                                         .connection = f->connection,
                                                         .address = f->address,
@@ -160,7 +174,9 @@ static struct attach_entry *with_sync_of(const struct attach_fact *f, const stru
                                                         .cds_acked = old->cds_acked,
                                                         .lds_acked = old->lds_acked,
                                                         .istio_version = old->istio_version,
-                                                        .proxy_type = old->proxy_type});
+                                                        .proxy_type = old->proxy_type,
+                                                        .types = old->types});
+    e->told = own->told;
     e->fact.connected_wall_ms = f->connected_wall_ms;
     e->fact.copies = f->copies;
     e->fact.sync = old->sync;
@@ -180,9 +196,11 @@ void attach_set_inherit(struct attach_set *s, struct attach_set *before) {
     HASH_ITER(hh, s->entries, e, next) {
         struct attach_entry *old;
         HASH_FIND_STR(before->entries, e->fact.id, old);
-        if (old != NULL && e->fact.sync == SYNC_UNKNOWN && e->fact.connection[0] != '\0' &&
+        /* What is inherited is added at the end and met again: it must not look like one that has nothing yet. */
+        bool knows = old != NULL && old->fact.sync != SYNC_UNKNOWN;
+        if (knows && e->fact.sync == SYNC_UNKNOWN && e->fact.connection[0] != '\0' &&
             strcmp(old->fact.connection, e->fact.connection) == 0) {
-            add(s, with_sync_of(&e->fact, &old->fact));
+            add(s, with_sync_of(e, &old->fact));
         }
     }
 }

@@ -78,6 +78,17 @@ static void count(void *ctx, const struct attach_fact *f) {
     ++*(json_int_t *)ctx;
 }
 
+static json_t *blocked_list(const struct gate *g, const char *replica) {
+    size_t n;
+    const struct blocked_fact *b = evidence_blocked(g->evidence, replica, &n);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_array_append_new(list, json_pack("{s:o,s:o,s:o}", "namespace", text_or_null(b[i].namespace_), "proxy",
+                                              text_or_null(b[i].proxy), "for_ms", age(g, b[i].since_ms)));
+    }
+    return list;
+}
+
 static json_t *replica_object(const struct gate *g, const struct inv_replica *r) {
     const struct replica_fact *f = evidence_replica(g->evidence, r->uid);
     json_int_t proxies = 0;
@@ -98,6 +109,11 @@ static json_t *replica_object(const struct gate *g, const struct inv_replica *r)
     json_object_set_new(o, "bytes_read", json_integer(f ? (json_int_t)f->bytes_read : 0));
     json_object_set_new(o, "questions", json_integer(f ? (json_int_t)f->questions : 0));
     json_object_set_new(o, "proxies", json_integer(proxies));
+    json_object_set_new(o, "standby", text_or_null(sessions_standby(g->sessions, r->uid)));
+    json_object_set_new(o, "streams", json_real(f ? f->streams : 0));
+    json_object_set_new(o, "expired_nonces", json_real(f ? f->expired_nonces : 0));
+    json_object_set_new(o, "status_only", json_boolean(f && f->status_only));
+    json_object_set_new(o, "blocked", blocked_list(g, r->uid));
     return o;
 }
 

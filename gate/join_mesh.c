@@ -41,6 +41,8 @@ uint32_t join_revision(const struct join *j, const char *name) {
 static bool push_blocked(struct round *r, const char *uid, const struct replica_fact *f) {
     struct join *j = r->j;
     struct replica_memory *m;
+    size_t known;
+    evidence_blocked(r->evidence, uid, &known);
     HASH_FIND_STR(j->replica_memories, uid, m);
     if (!m) {
         m = mem_alloc(sizeof *m);
@@ -58,7 +60,8 @@ static bool push_blocked(struct round *r, const char *uid, const struct replica_
         m->stuck_since_ms = r->now_ms;
         m->stuck_looks = f->looks;
     }
-    return f->looks - m->stuck_looks >= STUCK_LOOKS && r->now_ms - m->stuck_since_ms >= r->u->policy.dwell_ack_ms;
+    bool outlasts = f->looks - m->stuck_looks >= STUCK_LOOKS && r->now_ms - m->stuck_since_ms >= r->u->policy.dwell_ack_ms;
+    return known > 0 || outlasts; /* the reader has found who it is, or the silence says that there is somebody */
 }
 
 /* A rate limit says nothing about its proxies. */

@@ -81,6 +81,7 @@ static const struct attach_fact *find_stream(struct round *r, struct proxy_row *
         p->attached = r->j->seen.replicas[i].revision;
         p->attached_at_ms = r->j->seen.replicas[i].answered_ms;
         p->sync = f->sync;
+        p->blocked = f->blocked;
         p->sync_at_ms = evidence_sync_ms(r->evidence, uid, pod->namespace_);
         p->pending_since_ms = f->pending_since_ms;
     }

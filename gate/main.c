@@ -73,7 +73,11 @@ static const struct option_def defs[] = {
     OPT(STRING, "istio-namespace", istio_namespace, .def = "istio-system", .arg = "NAME", .help = "Istio's root namespace"),
     OPT(DURATION, "reading-period", reading_period, .def = "10s",
         .help = "time between readings while an upgrade is at work", PERIOD),
-    OPT(DURATION, "idle-period", idle_period, .def = "60s", .help = "and otherwise", PERIOD),
+    OPT(DURATION, "idle-period", idle_period, .def = "15s",
+        .help =
+            "otherwise: /metrics of each istiod and the local proxies are looked at this often; connections are read when "
+            "the counts change and each minute, the whole picture every ten minutes",
+        PERIOD),
     HEADING("Operation"),
     OPT(STRING, "admin-address", admin_address, .def = ":8080", .arg = "HOST:PORT",
         .help = "serves /metrics, /healthz, /readyz and /api/v1/ (read only)"),

@@ -6,11 +6,16 @@
 #include "../lib/base/mem.h"
 #include "../lib/wire/wire.h"
 
-enum { MAX_SHUNNED = 4, SHUN_MS = 5 * 60 * 1000, DEFAULT_XDS_PORT = 15012 };
+enum {
+    MAX_SHUNNED = 4,
+    SHUN_MS = 5 * 60 * 1000,      /* the first time; doubled each time it is silent again ... */
+    SHUN_MAX_MS = 80 * 60 * 1000, /* ... up to this */
+    DEFAULT_XDS_PORT = 15012,
+};
 
 struct shunned {
     char *node;
-    int64_t until_ms;
+    int64_t until_ms, for_ms;
 };
 
 struct post {
@@ -75,10 +80,23 @@ static int64_t deadline(const struct post *p, int64_t patience_ms) {
     return (p->heard_ms > p->since_ms ? p->heard_ms : p->since_ms) + patience_ms;
 }
 
+/*
+ * A reader that falls silent each time its turn comes again must not make the replica's evidence start over again and
+ * again: it is passed over for twice as long as the last time. One that brought word for longer than it was shunned for is
+ * forgiven.
+ */
 static void shun(struct post *p, int64_t now_ms) {
-    free(p->shunned[MAX_SHUNNED - 1].node);
-    memmove(&p->shunned[1], &p->shunned[0], (MAX_SHUNNED - 1) * sizeof p->shunned[0]);
-    p->shunned[0] = (struct shunned){.node = mem_dup(p->reader), .until_ms = now_ms + SHUN_MS};
+    int i = 0;
+    while (i < MAX_SHUNNED - 1 && !same(p->shunned[i].node, p->reader)) {
+        i++;
+    }
+    struct shunned s = p->shunned[i];
+    bool again = same(s.node, p->reader) && p->heard_ms - p->since_ms < s.for_ms;
+    int64_t for_ms = again ? s.for_ms * 2 : SHUN_MS;
+    for_ms = for_ms < SHUN_MAX_MS ? for_ms : SHUN_MAX_MS;
+    mem_set(&s.node, p->reader);
+    memmove(&p->shunned[1], &p->shunned[0], (size_t)i * sizeof p->shunned[0]);
+    p->shunned[0] = (struct shunned){.node = s.node, .for_ms = for_ms, .until_ms = now_ms + for_ms};
 }
 
 static bool is_shunned(const struct post *p, const char *node, int64_t now_ms) {
@@ -154,6 +172,11 @@ void roster_audit(struct roster *r, const char *replica) {
 const char *roster_reader(const struct roster *r, const char *replica) {
     const struct post *p = post_get(r, replica);
     return p != NULL ? p->reader : NULL;
+}
+
+const char *roster_standby(const struct roster *r, const char *replica) {
+    const struct post *p = post_get(r, replica);
+    return p != NULL ? p->standby : NULL;
 }
 
 bool roster_has_role(const struct roster *r, const char *node) {

@@ -32,6 +32,7 @@ void roster_pardon(struct roster *r, int64_t now_ms);
 void roster_audit(struct roster *r, const char *replica);
 /* NULL: nobody. */
 const char *roster_reader(const struct roster *r, const char *replica);
+const char *roster_standby(const struct roster *r, const char *replica);
 /* Does this node read a replica, or stand by for one? */
 bool roster_has_role(const struct roster *r, const char *node);
 /* GateMessage with the Assignment of a node: the replicas that it reads or stands by for, and all revisions. Same roster,

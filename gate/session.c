@@ -147,6 +147,14 @@ static bool may_read(void *ctx, const char *replica, const char *node) {
     return true;
 }
 
+static void differs(void *ctx, const char *replica) {
+    struct session *x = ctx;
+    metric_add(x->set->count.differs, 1);
+    log_warn("agent has told more or less than is held of it; it is asked to tell everything again", log_s("node", x->node),
+             log_s("replica", replica != NULL ? replica : ""));
+    x->resync_owed = true;
+}
+
 /* Pods that the API server has not told us of yet are asked for again, less and less often while that does not help. */
 static bool want_resync(struct session *x) {
     int64_t now = sched_now(x->set->sched);
@@ -187,7 +195,7 @@ static double disbelieved(const struct sessions *s) {
 
 static void take_report(struct session *x, const Meshgate__V1__Report *r) {
     struct sessions *s = x->set;
-    struct evidence_rules rules = {.local_allowed = local_allowed, .may_read = may_read, .ctx = x};
+    struct evidence_rules rules = {.local_allowed = local_allowed, .may_read = may_read, .differs = differs, .ctx = x};
     x->unknown_pods = x->foreign_pods = 0;
     double known = disbelieved(s);
     uint32_t dropped = evidence_take(s->opts.evidence, x->node, r, &rules, sched_now(s->sched));
@@ -447,6 +455,8 @@ struct sessions *sessions_new(const struct sessions_opts *opts) {
         .not_reader = dropped(m, "not_reader"),
         .too_many = dropped(m, "too_many"),
         .refused = dropped(m, "refused"),
+        .differs = metric_get(m, METRIC_COUNTER, "meshgate_gate_digest_mismatches_total",
+                              "Readings whose digest was not that of what is held; each asks for everything again.", NULL),
     };
     return s;
 }

@@ -32,4 +32,6 @@ void sessions_assign(struct sessions *s, const char *const *focus, size_t n_focu
 void sessions_audit(struct sessions *s, const char *replica);
 /* Node of the live reader of a replica, or NULL. */
 const char *sessions_reader(const struct sessions *s, const char *replica);
+/* Node that takes over when the reader brings no word, or NULL. */
+const char *sessions_standby(const struct sessions *s, const char *replica);
 size_t sessions_count(const struct sessions *s);

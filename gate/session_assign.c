@@ -6,9 +6,11 @@
 #include "session_set.h"
 
 enum {
-    SOON_MS = 100,            /* agents that come and go together cost one choice */
-    PATIENCE_PERIODS = 3,     /* that a reader may be without a word ... */
-    PATIENCE_MORE_MS = 20000, /* ... and time for its questions to run into their deadlines */
+    SOON_MS = 100, /* agents that come and go together cost one choice */
+    /* A healthy reader says a word each period, and in a longer round after each question: so it is silent for a period and
+     * one question at most, whose deadline is 10 s (agent --question-timeout), and what the network takes. */
+    QUESTION_MS = 10000,
+    NETWORK_MS = 2000,
 };
 
 static int64_t period_of(const struct sessions *s) {
@@ -75,7 +77,7 @@ static void choose(struct sessions *s) {
         agents[n++] = (struct assign_agent){.node = seat->node, .zone = inventory_zone(s->opts.inventory, seat->node)};
     }
     const struct inventory *inv = inventory_of(s->opts.inventory);
-    int64_t patience = PATIENCE_PERIODS * period_of(s) + PATIENCE_MORE_MS;
+    int64_t patience = period_of(s) + QUESTION_MS + NETWORK_MS;
     s->look_again_ms = roster_update(s->roster, inv, agents, n, patience, now);
     free(agents);
     s->done_seats = s->seats_version;
@@ -161,4 +163,8 @@ void session_assign_done(struct sessions *s) {
 
 const char *sessions_reader(const struct sessions *s, const char *replica) {
     return roster_reader(s->roster, replica);
+}
+
+const char *sessions_standby(const struct sessions *s, const char *replica) {
+    return roster_standby(s->roster, replica);
 }

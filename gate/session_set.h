@@ -58,6 +58,7 @@ struct seat {
 struct session_counters {
     struct metric *reports, *agents, *slots;
     struct metric *garbage, *sequence, *foreign_pod, *unknown_pod, *not_reader, *too_many, *refused;
+    struct metric *differs;
 };
 
 struct sessions {

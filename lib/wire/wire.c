@@ -135,16 +135,35 @@ static bool scan_ok(const Meshgate__V1__NodeScan *s, struct err *err) {
     return true;
 }
 
+static bool is_count(double x) {
+    return isfinite(x) && x >= 0;
+}
+
+/* A newer agent may know more types than we. */
+static bool proxy_ok(const Meshgate__V1__ProxyOnReplica *p, struct err *err) {
+    enum { MAX_TYPES = 32 };
+    size_t n = strlen(p->types);
+    if (p->connected_at_ms < 0) {
+        return err_set(err, ERR_PROTOCOL, "connected_at_ms of %s is negative", p->id);
+    }
+    if (n > MAX_TYPES || strspn(p->types, "SPEN-") != n) {
+        return err_set(err, ERR_PROTOCOL, "types of %s: \"%.40s\" is not of the letters SPEN-", p->id, p->types);
+    }
+    return named(p->id, "id of a proxy", err);
+}
+
 static bool reading_ok(const Meshgate__V1__ReplicaReading *r, struct err *err) {
-    if (!isfinite(r->rejects) || r->rejects < 0) {
-        return err_set(err, ERR_PROTOCOL, "rejects of replica %s is no count", r->replica);
+    if (!is_count(r->rejects) || !is_count(r->expired_nonces) || !is_count(r->streams)) {
+        return err_set(err, ERR_PROTOCOL, "rejects, expired_nonces or streams of replica %s is no count", r->replica);
     }
     for (size_t i = 0; i < r->n_changed; i++) {
-        if (!named(r->changed[i]->id, "id of a proxy", err)) {
+        if (!proxy_ok(r->changed[i], err)) {
             return false;
         }
-        if (r->changed[i]->connected_at_ms < 0) {
-            return err_set(err, ERR_PROTOCOL, "connected_at_ms of %s is negative", r->changed[i]->id);
+    }
+    for (size_t i = 0; i < r->n_blocked; i++) {
+        if (!named(r->blocked[i]->namespace_, "namespace of blocked pushes", err)) {
+            return false;
         }
     }
     return named(r->replica, "replica of a reading", err);

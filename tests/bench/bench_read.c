@@ -11,6 +11,8 @@
 #include "agent/replica.h"
 #include "lib/base/mem.h"
 #include "lib/base/vclock.h"
+#include "probes/istiod_status.h"
+#include "tests/sim/ads_pack.h"
 #include "tests/sim/istiod.h"
 
 #define PIECE 8192
@@ -66,31 +68,60 @@ static void no_sync(void *ctx, const struct sync_seen *s) {
     ++*(size_t *)ctx;
 }
 
-static int64_t read_once(bool syncz, bool table, struct replica *r, const struct piece *p, size_t n, size_t *seen) {
+enum call { CONNECTIONS, SYNCZ, STATUS, CALLS };
+
+static int64_t parse(enum call call, bool table, struct replica *r, const struct piece *p, size_t n, size_t *seen) {
     struct err err;
+    void (*sync)(void *, const struct sync_seen *) = table ? replica_sync : no_sync;
+    void *ctx = table ? (void *)r : (void *)seen;
+    switch (call) {
+    case CONNECTIONS:
+        return istiod_connections(p, n, table ? replica_conn : no_conn, ctx, &err);
+    case SYNCZ:
+        return istiod_syncz(p, n, sync, ctx, &err);
+    case STATUS:
+        return istiod_status(p, n, sync, ctx, &err);
+    case CALLS:
+        break;
+    }
+    return -1;
+}
+
+static int64_t read_once(enum call call, bool table, struct replica *r, const struct piece *p, size_t n, size_t *seen) {
     *seen = 0;
     if (!table) {
-        return syncz ? istiod_syncz(p, n, no_sync, seen, &err) : istiod_connections(p, n, no_conn, seen, &err);
+        return parse(call, false, r, p, n, seen);
     }
     replica_begin(r);
-    int64_t got = syncz ? istiod_syncz(p, n, replica_sync, r, &err) : istiod_connections(p, n, replica_conn, r, &err);
-    if (syncz) {
-        replica_commit_syncz(r, NULL, 1000);
-    } else {
+    int64_t got = parse(call, true, r, p, n, seen);
+    if (call == CONNECTIONS) {
         replica_commit_connections(r);
+    } else {
+        replica_commit_syncz(r, NULL, 1000);
     }
     return got;
 }
 
-static int measure(const char *name, bool syncz, bool table, struct replica *r, const char *body, size_t len,
+/* The caller's to free(). */
+static char *answer_of(struct istiod *i, enum call call, size_t *len) {
+    if (call != STATUS) {
+        return istiod_debug(i, call == SYNCZ ? "syncz" : "connections", NULL, len);
+    }
+    struct buf b;
+    ads_pack_syncz(&b, false, i, NULL);
+    *len = b.len;
+    return buf_take(&b);
+}
+
+static int measure(const char *name, enum call call, bool table, struct replica *r, const char *body, size_t len,
                    size_t proxies) {
     struct piece *p;
     size_t n = cut(body, len, &p), seen;
     const int rounds = 20;
-    int64_t got = read_once(syncz, table, r, p, n, &seen);
+    int64_t got = read_once(call, table, r, p, n, &seen);
     int64_t start = cpu_ns();
     for (int i = 0; i < rounds && got > 0; i++) {
-        got = read_once(syncz, table, r, p, n, &seen);
+        got = read_once(call, table, r, p, n, &seen);
     }
     double ns = (double)(cpu_ns() - start) / rounds / (double)proxies;
     printf("{\"bench\":\"read\",\"case\":\"%s\",\"proxies\":%zu,\"bytes\":%zu,\"pieces\":%zu,\"ns_per_proxy\":%.0f}\n",
@@ -115,7 +146,7 @@ static int measure_heap(struct istiod *i, size_t proxies) {
         char *body = istiod_debug(i, syncz ? "syncz" : "connections", NULL, &len);
         n = cut(body, len, &p);
         size_t own = heap();
-        read_once(syncz, true, r, p, n, &seen);
+        read_once(syncz ? SYNCZ : CONNECTIONS, true, r, p, n, &seen);
         replica_begin(r);
         int64_t got = syncz ? istiod_syncz(p, n, replica_sync, r, &err) : 0;
         reading = got > 0 ? heap() - own : 0;
@@ -138,13 +169,14 @@ int main(void) {
     connect_all(i, proxies);
     struct replica *r = replica_new();
     int bad = 0;
-    for (int syncz = 0; syncz < 2; syncz++) {
+    for (int call = 0; call < CALLS; call++) {
+        static const char *const names[CALLS][2] = {{"connections, parse", "connections, parse and table"},
+                                                    {"syncz, parse", "syncz, parse and table"},
+                                                    {"protobuf syncz, parse", "protobuf syncz, parse and table"}};
         size_t len;
-        char *body = istiod_debug(i, syncz ? "syncz" : "connections", NULL, &len);
+        char *body = answer_of(i, (enum call)call, &len);
         for (int table = 0; table < 2; table++) {
-            const char *const names[] = {"connections, parse", "connections, parse and table", "syncz, parse",
-                                         "syncz, parse and table"};
-            bad += measure(names[syncz * 2 + table], syncz, table, r, body, len, proxies);
+            bad += measure(names[call][table], (enum call)call, table, r, body, len, proxies);
         }
         free(body);
     }

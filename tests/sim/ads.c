@@ -37,6 +37,7 @@ struct ads_stream {
     struct ads *front;
     struct rpc_server_stream *rpc;
     bool delta, refused, known;        /* known: the node has been read */
+    bool hung;                         /* its question waits for a lock: nothing more is read from it */
     char *peer, *namespace_, *account; /* of the token; NULL: nobody */
     struct ads_auth *pending;
     struct queued *queue;
@@ -163,6 +164,10 @@ static void answer_debug(struct ads_stream *s, struct istiod *istiod, const stru
     struct buf b;
     size_t len;
     char *body = istiod_debug(istiod, q->names[0], s->conn, &len);
+    if (!body) {
+        s->hung = true;
+        return;
+    }
     ads_pack_debug(&b, s->delta, istiod, q->names[0], body, len);
     free(body);
     send_message(s, &b);
@@ -176,8 +181,13 @@ static void answer_status(struct ads_stream *s, struct istiod *istiod, const cha
         return;
     }
     struct buf b;
+    const char *only = strcmp(s->namespace_, "istio-system") ? s->namespace_ : NULL;
+    if (!strcmp(type_url, type_syncz) && istiod_status_hangs(istiod, only)) {
+        s->hung = true;
+        return;
+    }
     if (!strcmp(type_url, type_syncz)) {
-        ads_pack_syncz(&b, s->delta, istiod, strcmp(s->namespace_, "istio-system") ? s->namespace_ : NULL);
+        ads_pack_syncz(&b, s->delta, istiod, only);
     } else {
         ads_pack_nothing(&b, s->delta, istiod, type_url);
     }
@@ -246,7 +256,7 @@ static void on_delta(struct ads_stream *s, const uint8_t *p, size_t n) {
 
 static void handle(struct ads_stream *s, const uint8_t *p, size_t n) {
     struct ads *a = s->front;
-    if (s->refused || (a->opts.frozen && a->opts.frozen(a->opts.ctx))) {
+    if (s->refused || s->hung || (a->opts.frozen && a->opts.frozen(a->opts.ctx))) {
         return;
     }
     if (s->delta) {

@@ -221,6 +221,7 @@ void istiod_disconnect(struct istiod_conn *c) {
         c->next->prev = c->prev;
     }
     c->istiod->n_conns--;
+    c->istiod->n_locked -= c->locked;
     conn_free(c);
 }
 
@@ -275,7 +276,7 @@ static void send_now(struct istiod_conn *c, struct istiod_watch *w, struct istio
 bool istiod_request(struct istiod_conn *c, const char *type_url, const char *nonce, const char *error,
                     struct istiod_push *out) {
     struct istiod *i = c->istiod;
-    struct istiod_watch *w = watch(c, type_url, error == NULL);
+    struct istiod_watch *w = c->locked ? NULL : watch(c, type_url, error == NULL);
     if (!w) {
         return false;
     }
@@ -307,13 +308,30 @@ void istiod_watch_silently(struct istiod_conn *c, const char *type_url) {
     watch(c, type_url, true);
 }
 
+void istiod_lock(struct istiod_conn *c) {
+    c->istiod->n_locked += !c->locked;
+    c->locked = true;
+}
+
+void istiod_refuse_debug(struct istiod *i, bool on) {
+    i->refuses_debug = on;
+}
+
+bool istiod_status_hangs(const struct istiod *i, const char *namespace_) {
+    const struct istiod_conn *c = i->n_locked ? i->conns : NULL;
+    while (c && !(c->locked && (!namespace_ || strcmp(c->namespace_, namespace_) == 0))) {
+        c = c->next;
+    }
+    return c != NULL;
+}
+
 static void push(struct istiod *i, const char *only_type,
                  void (*fn)(void *ctx, struct istiod_conn *c, const struct istiod_push *p), void *ctx) {
     for (struct istiod_conn *c = i->conns, *next; c; c = next) {
         next = c->next;
         for (size_t n = 0; n < c->n_watches; n++) {
             struct istiod_watch *w = &c->watches[n];
-            if (w->sent_ns && (!only_type || strcmp(only_type, w->type_url) == 0)) {
+            if (w->sent_ns && !c->locked && (!only_type || strcmp(only_type, w->type_url) == 0)) {
                 struct istiod_push p;
                 send_now(c, w, &p);
                 fn(ctx, c, &p);

@@ -46,13 +46,23 @@ void istiod_push_endpoints(struct istiod *i, void (*fn)(void *ctx, struct istiod
                            void *ctx);
 /* A type that is subscribed to and for which nothing is there to be sent (NOT_SENT). */
 void istiod_watch_silently(struct istiod_conn *c, const char *type_url);
+/*
+ * Somebody's protobuf syncz has locked this proxy for good (docs/protocol.md): nothing is sent to it, nothing of it is
+ * heard, and questions that look at it never answer. Its stream's end heals it.
+ */
+void istiod_lock(struct istiod_conn *c);
+/* true: would protobuf syncz (namespace_ NULL: of all) wait for a locked proxy? */
+bool istiod_status_hangs(const struct istiod *i, const char *namespace_);
+/* ENABLE_DEBUG_ON_HTTP=false: every debug question of the type istio.io/debug is refused; protobuf syncz is served. */
+void istiod_refuse_debug(struct istiod *i, bool on);
 /* The user pointer of a connection. */
 void istiod_conn_set(struct istiod_conn *c, void *user);
 void *istiod_conn_get(const struct istiod_conn *c);
 size_t istiod_connections_count(const struct istiod *i);
 
 /* Body of a debug call by resource name ("connections", "syncz", "syncz?namespace=NS", "adsz?proxyID=..." ...), errors as
- * plain text like the real one. asker: own connection of the caller, or NULL. The caller's to free(). */
+ * plain text like the real one. asker: own connection of the caller, or NULL. The caller's to free(). NULL: there will
+ * never be an answer, somebody whom it looks at is locked. */
 char *istiod_debug(struct istiod *i, const char *resource, const struct istiod_conn *asker, size_t *len);
 /* Text of /metrics. The caller's to free(). */
 char *istiod_metrics(const struct istiod *i, size_t *len);

@@ -19,6 +19,7 @@ struct istiod_conn {
     struct istiod_conn *prev, *next;
     char *node_id, *id, *connection, *address, *namespace_, *version, *type, *cluster_id;
     bool proxy_config;
+    bool locked;
     bool outside; /* a stream on a real socket: whoever holds the socket ends it */
     int64_t connected_ns;
     struct istiod_watch watches[ISTIOD_WATCHES];
@@ -42,7 +43,8 @@ struct istiod {
     char push_version[64];
     uint64_t pushes, connected_ever;
     struct istiod_conn *conns;
-    size_t n_conns;
+    size_t n_conns, n_locked;
+    bool refuses_debug;
     struct istiod_count *rejects, *rejecting_nodes, *expired, *sent;
     uint64_t triggers_full, triggers_endpoints;
     char *types[ISTIOD_WATCHES * 2];

@@ -215,16 +215,37 @@ static void query_value(const char *query, const char *key, char *out, size_t ca
     }
 }
 
+/* Whoever is in `proxy`'s place among the clients; NULL: nobody. */
+static struct istiod_conn *client_like(const struct istiod *i, const char *proxy) {
+    struct istiod_conn **all = sorted(i), *found = NULL;
+    for (size_t n = 0; n < i->n_conns && !found; n++) {
+        found = strstr(all[n]->connection, proxy) ? all[n] : NULL;
+    }
+    free(all);
+    return found;
+}
+
+/* syncz and adsz take the lock of every proxy that they tell of; connections does not. */
+static bool hangs(const struct istiod *i, const char *path, size_t n, const char *query) {
+    char value[256];
+    if (i->n_locked && n == 5 && strncmp(path, "syncz", n) == 0) {
+        query_value(query, "namespace", value, sizeof value);
+        return istiod_status_hangs(i, *value ? value : NULL);
+    }
+    if (i->n_locked && n == 4 && strncmp(path, "adsz", n) == 0) {
+        query_value(query, "proxyID", value, sizeof value);
+        const struct istiod_conn *c = *value ? client_like(i, value) : NULL;
+        return *value ? c && c->locked : true;
+    }
+    return false;
+}
+
 static void add_adsz(struct buf *b, const struct istiod *i, const char *proxy) {
     struct istiod_conn **all = sorted(i);
     size_t n = i->n_conns;
     if (*proxy) {
-        size_t found = 0;
-        while (found < n && !strstr(all[found]->connection, proxy)) {
-            found++;
-        }
-        n = found < n ? 1 : 0;
-        all[0] = n ? all[found] : NULL;
+        all[0] = client_like(i, proxy);
+        n = all[0] ? 1 : 0;
     }
     if (*proxy && !n) {
         buf_str(b, "Proxy not connected to this Pilot instance. It may be connected to another instance.\n");
@@ -241,7 +262,12 @@ char *istiod_debug(struct istiod *i, const char *resource, const struct istiod_c
     size_t path = strcspn(resource, "?");
     const char *query = resource[path] ? resource + path + 1 : "";
     char value[256];
-    if (path == 5 && strncmp(resource, "syncz", path) == 0) {
+    if (hangs(i, resource, path, query)) {
+        return NULL;
+    }
+    if (i->refuses_debug) {
+        buf_str(&b, "404 page not found\n");
+    } else if (path == 5 && strncmp(resource, "syncz", path) == 0) {
         query_value(query, "namespace", value, sizeof value);
         add_syncz(&b, i, value);
     } else if (path == 11 && strncmp(resource, "connections", path) == 0) {

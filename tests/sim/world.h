@@ -27,8 +27,8 @@ void world_free(struct world *w);
  * (kill gate, pause, resume, approve) are the runner's. */
 bool world_action(struct world *w, const char *action, struct err *err);
 
-/* What an istiod at this address answers to a debug question. IO_OK: *body is the caller's to free(). IO_TIMEOUT: frozen.
- * IO_UNREACHABLE: dead. */
+/* What an istiod at this address answers to a debug question. IO_OK: *body is the caller's to free(). IO_TIMEOUT: frozen,
+ * or it waits for a locked proxy. IO_UNREACHABLE: dead. */
 enum io_status world_ask(struct world *w, const char *istiod_ip, const char *resource, char **body, size_t *len);
 /* GET on istiod 15014 / 8080 and on a proxy's 15020 / 15021 / 15090. */
 enum io_status world_get(struct world *w, const char *ip, uint16_t port, const char *path, char **body, size_t *len);

@@ -154,6 +154,20 @@ static bool do_withhold(struct world *w, struct words *a, struct err *err) {
     return (on ? world_do_fault : world_do_mend)(w, &long_form, err);
 }
 
+/* As a protobuf syncz that met a push leaves it. unlock: the stream is cut, which is what heals it. */
+static bool do_lock(struct world *w, struct words *a, struct err *err) {
+    bool on = strcmp(a->at[0], "lock") == 0;
+    size_t n = strlen(a->at[1]), hits = 0;
+    for (struct sim_pod *p = w->pods; p; p = p->hh.next) {
+        if (strncmp(p->key, a->at[1], n) == 0 && p->proxy.conn) {
+            hits++;
+            world_proxy_lock(p, on);
+            world_note(w, a->at[0], p->key);
+        }
+    }
+    return hits || err_set(err, ERR_NOT_FOUND, "%s: no pod with a stream begins with %s", a->at[0], a->at[1]);
+}
+
 /* A Service changes: istiods push everything to everybody. */
 static bool do_touch(struct world *w, struct words *a, struct err *err) {
     char *ns, *name, when[40];
@@ -223,6 +237,8 @@ bool world_action(struct world *w, const char *action, struct err *err) {
         {"fault", 3, world_do_fault},
         {"mend", 3, world_do_mend},
         {"refuse", 2, world_do_refuse},
+        {"lock", 2, do_lock},
+        {"unlock", 2, do_lock},
         {"label", 3, do_label},
         {"unlabel", 3, do_unlabel},
         {"create", 3, world_do_create},

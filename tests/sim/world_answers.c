@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ads_pack.h"
 #include "istiod_state.h"
 #include "world_impl.h"
 
@@ -41,11 +42,27 @@ static enum io_status health(const struct sim_istiod *i) {
     return !i || !i->process ? IO_UNREACHABLE : i->frozen ? IO_TIMEOUT : IO_OK;
 }
 
+/* The protobuf syncz, as a reader in the root namespace sees it. */
+static enum io_status ask_status(struct istiod *i, char **body, size_t *len) {
+    struct buf b;
+    if (istiod_status_hangs(i, NULL)) {
+        return IO_TIMEOUT;
+    }
+    ads_pack_syncz(&b, false, i, NULL);
+    *len = b.len;
+    *body = buf_take(&b);
+    return IO_OK;
+}
+
 enum io_status world_ask(struct world *w, const char *istiod_ip, const char *resource, char **body, size_t *len) {
     struct sim_istiod *i = world_istiod_at(w, istiod_ip);
     enum io_status s = health(i);
+    if (s == IO_OK && strcmp(resource, IO_STATUS_SYNCZ) == 0) {
+        return ask_status(i->process, body, len);
+    }
     if (s == IO_OK) {
         *body = istiod_debug(i->process, resource, NULL, len);
+        s = *body ? IO_OK : IO_TIMEOUT;
     }
     return s;
 }

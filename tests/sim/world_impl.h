@@ -278,6 +278,8 @@ void world_sync_daemonset(struct sim_workload *x, const json_t *o);
 void world_istiods_start(struct world *w);
 void world_proxy_start(struct sim_pod *p);
 void world_proxy_stop(struct sim_pod *p);
+/* on: its istiod holds a lock on it; off: its stream is cut and it dials again. */
+void world_proxy_lock(struct sim_pod *p, bool on);
 void world_proxy_answer_soon(struct sim_pod *p);
 /* Something has gone wrong with it, or is mended: its stream ends or is dialled anew. */
 void world_proxy_shaken(struct sim_pod *p);

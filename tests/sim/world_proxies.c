@@ -287,6 +287,15 @@ void world_proxy_stop(struct sim_pod *p) {
     p->proxy.dials = false;
 }
 
+void world_proxy_lock(struct sim_pod *p, bool on) {
+    if (on) {
+        istiod_lock(p->proxy.conn);
+    } else {
+        lose(p, true);
+        live_in(p, 200, 600, dial);
+    }
+}
+
 /* ---- istiods ---- */
 
 static uint64_t istiod_seed(const struct world *w, const struct sim_istiod *i) {
@@ -404,7 +413,9 @@ void world_way_changed(struct sim_node *n, int rev) {
 
 bool world_istiod_fault(struct sim_istiod *i, const char *what, struct err *err) {
     bool alive = i->process != NULL;
-    if (strcmp(what, "freeze") == 0 && alive && !i->frozen) {
+    if ((strcmp(what, "refuse-debug") == 0 || strcmp(what, "serve-debug") == 0) && alive) {
+        istiod_refuse_debug(i->process, *what == 'r');
+    } else if (strcmp(what, "freeze") == 0 && alive && !i->frozen) {
         i->frozen = true;
         timer_set(i->w->sched, &i->notice, sched_now(i->w->sched) + 40000, noticed, i);
         probe_in(i, 10000);
@@ -416,8 +427,10 @@ bool world_istiod_fault(struct sim_istiod *i, const char *what, struct err *err)
         start(i);
         probe_in(i, 2000);
     } else {
-        return err_set(err, ERR_INVALID, "istiod %s: \"%s\" is none of freeze thaw kill start, or makes no sense now",
-                       i->name, what);
+        return err_set(
+            err, ERR_INVALID,
+            "istiod %s: \"%s\" is none of freeze thaw kill start refuse-debug serve-debug, or makes no sense now", i->name,
+            what);
     }
     world_note(i->w, what, i->name);
     return true;

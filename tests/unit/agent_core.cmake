@@ -1,5 +1,6 @@
 mg_test(replica LIBS mg_agent)
 mg_test(agent LIBS mg_agent)
 mg_test(words LIBS mg_agent)
+mg_test(reader_hunt LIBS mg_agent)
 mg_test(local LIBS mg_agent)
 mg_test(reach LIBS mg_agent)

@@ -35,9 +35,10 @@ struct play {
     struct agent *agent;
     struct io_question *open;
     const char *dials;
-    bool syncz_hangs, syncz_cut, link_down, blind;
-    const char *connections, *cert;
-    unsigned streams, asked_cert, asked_connections, asked_syncz, asked_ns, forgot, opens, hellos, reports, fulls;
+    bool syncz_hangs, syncz_cut, refuses, link_down, blind; /* syncz_hangs: pushes to web.shop are locked */
+    const char *connections, *cert, *metrics_text;
+    unsigned streams, asked_proxy, asked_status, hung, asked_metrics;
+    unsigned asked_cert, asked_connections, asked_syncz, asked_ns, forgot, opens, hellos, reports, fulls;
     uint64_t seq;
     bool answer_acks;
     bool witness; /* as the latest Hello said */
@@ -108,9 +109,17 @@ static struct io_question *io_ask(void *self, const struct io_target *t, const c
         return q_new(p, 5, IO_OK, p->connections, fn, ctx);
     }
     bool ns = strcmp(resource, "syncz?namespace=shop") == 0;
+    bool proxy = strcmp(resource, "adsz?proxyID=web.shop-1") == 0;
     p->asked_ns += ns;
-    p->asked_syncz += !ns;
-    if (p->syncz_hangs && !ns) {
+    p->asked_proxy += proxy;
+    p->asked_syncz += !ns && !proxy;
+    if (p->refuses) {
+        bool status = strcmp(resource, IO_STATUS_SYNCZ) == 0;
+        p->asked_status += status;
+        return q_new(p, 5, status ? IO_GARBLED : IO_REFUSED, NULL, fn, ctx);
+    }
+    if (p->syncz_hangs) {
+        p->hung++;
         return q_new(p, timeout, IO_TIMEOUT, NULL, fn, ctx);
     }
     if (p->syncz_cut) {
@@ -134,7 +143,8 @@ static struct io_question *io_get(void *self, const char *address, uint16_t port
     (void)path;
     struct play *p = self;
     if (port == 15014) {
-        return q_new(p, 3, IO_OK, "pilot_total_xds_rejects{type=\"lds\"} 0\n", fn, ctx);
+        p->asked_metrics++;
+        return q_new(p, 3, IO_OK, p->metrics_text, fn, ctx);
     }
     if (port == 15020) {
         p->asked_cert++;
@@ -223,13 +233,14 @@ static void ack(struct play *p, uint64_t seq, bool resync) {
     to_agent(p, &m);
 }
 
-static void assign(struct play *p, bool read, bool focus, uint32_t period) {
+static void assign_as(struct play *p, bool read, bool focus, uint32_t period, bool idle, uint32_t audit) {
     Meshgate__V1__Assignment__Replica r = MESHGATE__V1__ASSIGNMENT__REPLICA__INIT;
     char id[] = "uid-istiod", name[] = "istiod-canary-1", ip[] = "10.9.0.1", rev[] = "canary",
          host[] = "istiod-canary.istio-system.svc";
     r.id = id, r.name = name, r.address = ip, r.revision = rev, r.server_name = host, r.xds_port = 15012,
     r.http_port = 15014;
     r.read = read;
+    r.audit = audit;
     Meshgate__V1__Assignment__Revision v = MESHGATE__V1__ASSIGNMENT__REVISION__INIT;
     char *ips[] = {ip};
     v.name = rev, v.server_name = host, v.n_replica_ips = 1, v.replica_ips = ips, v.xds_port = 15012;
@@ -239,11 +250,16 @@ static void assign(struct play *p, bool read, bool focus, uint32_t period) {
     Meshgate__V1__Assignment a = MESHGATE__V1__ASSIGNMENT__INIT;
     a.n_replicas = 1, a.replicas = rs, a.n_revisions = 1, a.revisions = vs, a.period_ms = period,
     a.local_period_ms = period;
+    a.idle = idle;
     a.n_focus = focus, a.focus = names;
     Meshgate__V1__GateMessage m = MESHGATE__V1__GATE_MESSAGE__INIT;
     m.body_case = MESHGATE__V1__GATE_MESSAGE__BODY_ASSIGNMENT;
     m.assignment = &a;
     to_agent(p, &m);
+}
+
+static void assign(struct play *p, bool read, bool focus, uint32_t period) {
+    assign_as(p, read, focus, period, false, 0);
 }
 
 static bool link_send(void *self, const void *bytes, size_t n) {
@@ -283,6 +299,7 @@ static struct play *play_new(void) {
     p->metrics = metrics_new();
     p->connections = one_connection;
     p->dials = "10.96.0.7:15012";
+    p->metrics_text = "pilot_total_xds_rejects{type=\"lds\"} 0\n";
     p->cert = "istio_agent_cert_expiry_seconds{resource_name=\"default\"} 600\n";
     p->io = (struct agent_io){.self = p,
                               .ask = io_ask,

@@ -1,6 +1,7 @@
 mg_test(assign LIBS mg_gate)
 mg_test(slots LIBS mg_gate)
 mg_test(evidence LIBS mg_gate)
+mg_test(evidence_replica LIBS mg_gate)
 mg_test(session LIBS mg_gate SOURCES fake_kube.c)
 mg_test(session_life LIBS mg_gate SOURCES fake_kube.c)
 mg_test(session_slots LIBS mg_gate SOURCES fake_kube.c)

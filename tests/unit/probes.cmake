@@ -1,6 +1,9 @@
-foreach(module injector
+foreach(module
+    drift
+    injector
     injector_policy
     istiod_debug
+    istiod_status
     json_doc
     local_ip
     match_condition

@@ -182,7 +182,7 @@ static void say_hello(struct peer *x, const char *node) {
     say_message(x, &m);
 }
 
-__attribute__((unused)) static void say_report(struct peer *x, const char *pod, const char *reads) {
+static void say_reading(struct peer *x, const char *pod, const char *reads, uint64_t digest, uint32_t entries) {
     Meshgate__V1__AgentMessage m = MESHGATE__V1__AGENT_MESSAGE__INIT;
     Meshgate__V1__Report r = MESHGATE__V1__REPORT__INIT;
     Meshgate__V1__NodeScan scan = MESHGATE__V1__NODE_SCAN__INIT;
@@ -195,12 +195,22 @@ __attribute__((unused)) static void say_report(struct peer *x, const char *pod, 
     r.scan = &scan;
     reading.replica = (char *)(uintptr_t)reads;
     reading.has_connections = true;
+    reading.digest = digest;
+    reading.entries = entries;
     r.replicas = readings;
     r.n_replicas = reads != NULL ? 1 : 0;
     m.seq = ++x->seq;
     m.body_case = MESHGATE__V1__AGENT_MESSAGE__BODY_REPORT;
     m.report = &r;
     say_message(x, &m);
+}
+
+__attribute__((unused)) static void say_report(struct peer *x, const char *pod, const char *reads) {
+    say_reading(x, pod, reads, 0, 0);
+}
+
+__attribute__((unused)) static void say_digest(struct peer *x, const char *reads, uint64_t digest, uint32_t entries) {
+    say_reading(x, NULL, reads, digest, entries);
 }
 
 /* --- what the API server says --- */

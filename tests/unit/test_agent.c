@@ -1,5 +1,6 @@
 /* The whole agent on virtual time: io and gate are played by the test. */
 #include "agent_play.h"
+#include "lib/wire/digest.h"
 
 static void test_first_report_is_full_and_ready_after_ack(void **state) {
     (void)state;
@@ -32,17 +33,107 @@ static void test_standby_asks_nothing(void **state) {
     play_free(p);
 }
 
-static void test_hanging_syncz_is_told_while_connections_answer(void **state) {
+/* Whole, namespace and proxy hang while all else answers: named in the very first round, and not asked again and again. */
+static void test_locked_pushes_are_named(void **state) {
     (void)state;
     struct play *p = play_new();
     run(p, 10);
     p->syncz_hangs = true;
-    assign(p, true, false, 1000);
-    live(p, 9000);
+    assign(p, true, true, 10000);
+    live(p, 20000);
     Meshgate__V1__ReplicaReading *x = p->replica_report->report->replicas[0];
     assert_int_equal(x->connections, MESHGATE__V1__READ_STATUS__READ_OK);
     assert_int_equal(x->syncz, MESHGATE__V1__READ_STATUS__READ_TIMEOUT);
+    assert_non_null(strstr(x->error, "pushes are locked to web.shop"));
     assert_false(x->has_syncz);
+    assert_int_equal(x->n_blocked, 1);
+    assert_string_equal(x->blocked[0]->namespace_, "shop");
+    assert_string_equal(x->blocked[0]->proxy, "web.shop");
+    assert_int_equal(p->hung, 3);
+    live(p, 60000);
+    assert_in_range(p->hung, 4, 5);
+    assert_int_equal(p->asked_proxy, 1);
+    /* Its pod was restarted: a new stream, and the next round asks and is answered. */
+    p->syncz_hangs = false;
+    p->connections = "{\"totalClients\":1,\"clients\":[{\"connectionId\":\"web.shop-9\",\"connectedAt\":"
+                     "\"2026-11-23T07:00:00Z\",\"address\":\"10.0.0.9:4001\"}]}";
+    live(p, 21000);
+    x = p->replica_report->report->replicas[0];
+    assert_int_equal(x->n_blocked, 0);
+    assert_int_equal(x->syncz, MESHGATE__V1__READ_STATUS__READ_OK);
+    assert_true(x->has_syncz);
+    play_free(p);
+}
+
+/* The dangerous protobuf question is asked only where all else is refused, and once a minute at most. */
+static void test_refusal_leads_to_the_status_once_a_minute(void **state) {
+    (void)state;
+    struct play *p = play_new();
+    run(p, 10);
+    assign(p, true, true, 1000);
+    live(p, 5000);
+    assert_int_equal(p->asked_status, 0);
+    p->refuses = true;
+    live(p, 130000);
+    assert_in_range(p->asked_status, 2, 3);
+    assert_int_equal(p->replica_report->report->replicas[0]->syncz, MESHGATE__V1__READ_STATUS__READ_GARBLED);
+    play_free(p);
+}
+
+#define COUNTS(rejects, streams)                                                                     \
+    "pilot_total_xds_rejects{type=\"lds\"} " rejects "\npilot_xds{version=\"1.30.3\"} " streams "\n" \
+    "pilot_xds_expired_nonce{type=\"cds\"} 5\n"
+
+/* Idle: /metrics each period, connections when the counts move and each minute, the whole every ten minutes. */
+static void test_idle_ladder(void **state) {
+    (void)state;
+    struct play *p = play_new();
+    run(p, 10);
+    p->metrics_text = COUNTS("0", "1");
+    assign_as(p, true, false, 15000, true, 0);
+    live(p, 599000);
+    assert_in_range(p->asked_metrics, 39, 41);
+    assert_in_range(p->asked_connections, 9, 11);
+    assert_int_equal(p->asked_syncz, 1);
+    assert_true(p->replica_report->report->replicas[0]->streams == 1);
+    assert_true(p->replica_report->report->replicas[0]->expired_nonces == 5);
+    live(p, 20000);
+    assert_int_equal(p->asked_syncz, 2);
+    unsigned before = p->asked_connections;
+    p->metrics_text = COUNTS("0", "2");
+    live(p, 16000);
+    assert_int_equal(p->asked_connections, before + 1);
+    p->metrics_text = COUNTS("1", "2");
+    live(p, 16000);
+    assert_int_equal(p->asked_syncz, 3);
+    assign_as(p, true, false, 15000, true, 1);
+    live(p, 1000);
+    assert_int_equal(p->asked_syncz, 4);
+    assign_as(p, true, false, 15000, true, 1);
+    live(p, 1000);
+    assert_int_equal(p->asked_syncz, 4);
+    play_free(p);
+}
+
+/* What the agent says that the gate must hold is what a gate that took its reports holds. */
+static void test_digest_of_what_was_told(void **state) {
+    (void)state;
+    struct play *p = play_new();
+    run(p, 10);
+    assign(p, true, false, 1000);
+    live(p, 5000);
+    ack(p, p->seq, true);
+    live(p, 200);
+    Meshgate__V1__ReplicaReading *x = p->replica_report->report->replicas[0];
+    assert_int_equal(x->n_changed, 1);
+    assert_int_equal(x->entries, 1);
+    assert_true(x->digest == wire_proxy_hash(x->changed[0]));
+    assert_string_equal(x->changed[0]->types, "S----------");
+    p->connections = "{\"totalClients\":0}";
+    live(p, 2000);
+    x = p->replica_report->report->replicas[0];
+    assert_int_equal(x->entries, 0);
+    assert_true(x->digest == 0);
     play_free(p);
 }
 
@@ -214,7 +305,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_report_is_full_and_ready_after_ack),
         cmocka_unit_test(test_standby_asks_nothing),
-        cmocka_unit_test(test_hanging_syncz_is_told_while_connections_answer),
+        cmocka_unit_test(test_locked_pushes_are_named),
+        cmocka_unit_test(test_refusal_leads_to_the_status_once_a_minute),
+        cmocka_unit_test(test_idle_ladder),
+        cmocka_unit_test(test_digest_of_what_was_told),
         cmocka_unit_test(test_cut_answer_is_garbled_not_fewer_proxies),
         cmocka_unit_test(test_cut_syncz_proves_nothing),
         cmocka_unit_test(test_lost_gate_is_survived),

@@ -1,4 +1,5 @@
 /* Who reads what: rendezvous hashing, and the roster above it. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,34 @@ static void leaving_moves_only_its_own(void **state) {
     }
     /* Mean 4; a hash that ignores the last characters of names would put hundreds on one. */
     assert_in_range(most, 4, 16);
+}
+
+/* Whoever joins or leaves, at most his share moves: 1/N of the replicas and what chance adds (four standard deviations). */
+static void moves_are_bounded(void **state) {
+    (void)state;
+    for (size_t n = 2; n <= AGENTS; n += 7) {
+        for (int zoned = 0; zoned < 2; zoned++) {
+            size_t moved = 0, home = 0;
+            for (size_t i = 0; i < AGENTS; i++) {
+                agents[i].zone = !zoned ? NULL : i % 3 == 0 ? "a" : "b";
+            }
+            for (int r = 0; r < REPLICAS; r++) {
+                const char *zone = zoned ? "b" : NULL;
+                struct assign_pick before = assign_choose(replica_name(r), zone, agents, n - 1);
+                struct assign_pick after = assign_choose(replica_name(r), zone, agents, n);
+                moved += before.reader != after.reader;
+                assert_true(before.reader == after.reader || after.reader == n - 1); /* to the new one or not at all */
+                home += zoned && n > 2 && strcmp(agents[after.reader].zone, "b") != 0;
+            }
+            size_t candidates = !zoned ? n : n - (n + 2) / 3; /* of the replicas' zone */
+            double share = (double)REPLICAS / (double)(candidates ? candidates : 1);
+            bool takes_all = zoned && candidates <= 1; /* the first one of the zone */
+            if (!takes_all && (double)moved > share + 4 * sqrt(share)) {
+                fail_msg("%zu agents, zoned %d: %zu of %d moved", n, zoned, moved, REPLICAS);
+            }
+            assert_int_equal(home, 0);
+        }
+    }
 }
 
 static void near_ones_first(void **state) {
@@ -228,6 +257,48 @@ static void silent_reader_is_passed_over(void **state) {
     mesh_free(m);
 }
 
+/* One that falls silent each time its turn comes again is left out for longer and longer; one that did well is forgiven. */
+static void shunned_for_longer_each_time(void **state) {
+    (void)state;
+    enum { MINUTE = 60000 };
+    struct mesh *m = mesh_new();
+    struct roster *r = roster_new();
+    int64_t now = 1000, turn[4] = {0};
+    roster_update(r, &m->inv, agents, 2, 20000, now);
+    char *first = mem_dup(roster_reader(r, "uid-a"));
+    for (int i = 0; i < 4; i++) {
+        now += 20000; /* nothing heard of it */
+        roster_update(r, &m->inv, agents, 2, 20000, now);
+        assert_string_not_equal(roster_reader(r, "uid-a"), first);
+        int64_t from = now;
+        while (strcmp(roster_reader(r, "uid-a"), first) != 0) {
+            now += 10000;
+            roster_heard(r, "uid-a", now); /* of the other one */
+            roster_update(r, &m->inv, agents, 2, 20000, now);
+        }
+        turn[i] = now - from;
+    }
+    assert_in_range(turn[0], 5 * MINUTE - 10000, 5 * MINUTE + 10000);
+    assert_in_range(turn[1], 10 * MINUTE - 10000, 10 * MINUTE + 10000);
+    assert_in_range(turn[3], 40 * MINUTE - 10000, 40 * MINUTE + 10000);
+    for (int i = 0; i < 6 * 50; i++) { /* 50 good minutes */
+        now += 10000;
+        roster_heard(r, "uid-a", now);
+        roster_update(r, &m->inv, agents, 2, 20000, now);
+        assert_string_equal(roster_reader(r, "uid-a"), first);
+    }
+    now += 20000;
+    roster_update(r, &m->inv, agents, 2, 20000, now);
+    assert_string_not_equal(roster_reader(r, "uid-a"), first);
+    now += 5 * MINUTE;
+    roster_heard(r, "uid-a", now);
+    roster_update(r, &m->inv, agents, 2, 20000, now);
+    assert_string_equal(roster_reader(r, "uid-a"), first);
+    free(first);
+    roster_free(r);
+    mesh_free(m);
+}
+
 static void sole_agent_keeps_its_replicas(void **state) {
     (void)state;
     struct mesh *m = mesh_new();
@@ -259,10 +330,12 @@ int main(void) {
         cmocka_unit_test_setup(nobody_and_one, setup),
         cmocka_unit_test_setup(order_does_not_matter, setup),
         cmocka_unit_test_setup(leaving_moves_only_its_own, setup),
+        cmocka_unit_test_setup(moves_are_bounded, setup),
         cmocka_unit_test_setup(near_ones_first, setup),
         cmocka_unit_test_setup(shunned_ones_last, setup),
         cmocka_unit_test_setup(assignment_says_all, setup),
         cmocka_unit_test_setup(silent_reader_is_passed_over, setup),
+        cmocka_unit_test_setup(shunned_for_longer_each_time, setup),
         cmocka_unit_test_setup(sole_agent_keeps_its_replicas, setup),
         cmocka_unit_test_setup(replicas_that_are_gone, setup),
     };

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -277,6 +278,138 @@ static void test_readers_are_left_out(void **state) {
     replica_free(r);
 }
 
+static void sync_types(struct replica *r, const struct type_seen *types, size_t n) {
+    struct sync_seen s = {.id = "p-0.shop", .proxy_type = "sidecar", .istio_version = "", .cluster = "", .has_types = true};
+    memcpy(s.types, types, n * sizeof *types);
+    s.n_types = n;
+    replica_begin(r);
+    replica_sync(r, &s);
+    replica_commit_syncz(r, NULL, 1000);
+}
+
+static Meshgate__V1__Sync told_types(struct replica *r, char out[32]) {
+    replica_all_dirty(r);
+    struct told t = tell(r, 1000);
+    Meshgate__V1__ProxyOnReplica *x = entry(&t, "p-0.shop");
+    snprintf(out, 32, "%s", x->types);
+    Meshgate__V1__Sync sync = x->sync;
+    report_done(&t.rep);
+    return sync;
+}
+
+#define SAME V1 UUID, .acked = V1 UUID
+#define BEHIND V2 UUID, .acked = V1 UUID
+
+static void test_types_letter_by_letter(void **state) {
+    (void)state;
+    struct replica *r = replica_new();
+    char types[32];
+    connections(r, 1);
+    told_types(r, types);
+    assert_string_equal(types, "");
+    const struct type_seen all[] = {
+        {.type = XDS_CDS, .sent = SAME},
+        {.type = XDS_LDS, .sent = BEHIND},
+        {.type = XDS_RDS, .sent = SAME, .error = "no such cluster"},
+        {.type = XDS_NDS, .sent = "", .acked = ""},
+        {.type = XDS_OTHER, .sent = SAME},
+        {.type = XDS_OTHER, .sent = BEHIND},
+        {.type = XDS_OTHER, .sent = SAME},
+    };
+    sync_types(r, all, sizeof all / sizeof *all);
+    assert_int_equal(told_types(r, types), MESHGATE__V1__SYNC__SYNC_IS_ERROR);
+    assert_string_equal(types, "SP-E--N---P");
+    /* Nothing sent of a type of which there may be nothing is not behind; of clusters there is always something. */
+    const struct type_seen quiet[] = {{.type = XDS_CDS, .sent = SAME}, {.type = XDS_ECDS, .sent = "", .acked = ""}};
+    sync_types(r, quiet, 2);
+    assert_int_equal(told_types(r, types), MESHGATE__V1__SYNC__SYNC_IS_SYNCED);
+    assert_string_equal(types, "S---N------");
+    const struct type_seen owed[] = {{.type = XDS_CDS, .sent = "", .acked = ""}, {.type = XDS_LDS, .sent = SAME}};
+    sync_types(r, owed, 2);
+    assert_int_equal(told_types(r, types), MESHGATE__V1__SYNC__SYNC_IS_PENDING);
+    assert_string_equal(types, "NS---------");
+    replica_free(r);
+}
+
+/* What an istiod's word is worth depends on its version. */
+static void test_versions_of_istiod(void **state) {
+    (void)state;
+    const struct type_seen stale[] = {{.type = XDS_CDS, .sent = SAME}, {.type = XDS_RDS, .sent = BEHIND}};
+    const struct type_seen fixed[] = {{.type = XDS_CDS, .sent = SAME}, {.type = XDS_LDS, .sent = "", .acked = ""}};
+    static const struct {
+        const char *version;
+        bool fixed;
+        Meshgate__V1__Sync want;
+        const char *types;
+    } rows[] = {
+        {"1.22.2", false, MESHGATE__V1__SYNC__SYNC_IS_SYNCED, "S--P-------"},
+        {"1.22.4", false, MESHGATE__V1__SYNC__SYNC_IS_PENDING, "S--P-------"},
+        {"1.30.3", false, MESHGATE__V1__SYNC__SYNC_IS_PENDING, "S--P-------"},
+        {"", false, MESHGATE__V1__SYNC__SYNC_IS_PENDING, "S--P-------"},
+        {"1.21.1", true, MESHGATE__V1__SYNC__SYNC_IS_SYNCED, "S----------"},
+        {"1.30.3", true, MESHGATE__V1__SYNC__SYNC_IS_PENDING, "SN---------"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char types[32];
+        struct replica *r = replica_new();
+        replica_drift(r, rows[i].version);
+        connections(r, 1);
+        sync_types(r, rows[i].fixed ? fixed : stale, 2);
+        assert_int_equal(told_types(r, types), rows[i].want);
+        assert_string_equal(types, rows[i].types);
+        replica_free(r);
+    }
+}
+
+/* The protobuf status alone says who is here, too. */
+static void test_status_stands_for_connections(void **state) {
+    (void)state;
+    struct replica *r = replica_new();
+    for (int round = 0; round < 2; round++) {
+        replica_begin(r);
+        sync_two(r, "a.shop", "=", "=", NULL);
+        if (round == 0) {
+            sync_two(r, "b.shop", "=", "=", NULL);
+        }
+        replica_commit_status(r, 1000 + round);
+    }
+    struct told t = tell(r, 2000);
+    assert_int_equal(t.on->n_changed, 1);
+    assert_int_equal(t.on->entries, 1);
+    assert_string_equal(t.on->changed[0]->connection, "");
+    assert_int_equal(t.on->changed[0]->copies, 1);
+    report_done(&t.rep);
+    replica_free(r);
+}
+
+/* Told, gone, back before its going was told, told again: the account is of what the gate holds. */
+static void test_digest_over_gone_and_back(void **state) {
+    (void)state;
+    struct replica *r = replica_new();
+    connections(r, 3);
+    struct told t = tell(r, 1);
+    assert_int_equal(t.on->entries, 3);
+    uint64_t three = t.on->digest;
+    report_done(&t.rep);
+    connections(r, 2);
+    connections(r, 3);
+    t = tell(r, 2);
+    assert_int_equal(t.on->entries, 3);
+    assert_true(t.on->digest == three);
+    report_done(&t.rep);
+    connections(r, 0);
+    t = tell(r, 3);
+    assert_int_equal(t.on->entries, 0);
+    assert_true(t.on->digest == 0);
+    report_done(&t.rep);
+    connections(r, 3);
+    replica_all_dirty(r);
+    t = tell(r, 4);
+    assert_true(t.on->digest == three);
+    report_done(&t.rep);
+    replica_free(r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_changes_are_told),
@@ -289,6 +422,10 @@ int main(void) {
         cmocka_unit_test(test_large_picture_comes_in_parts),
         cmocka_unit_test(test_long_rejection_is_cut),
         cmocka_unit_test(test_readers_are_left_out),
+        cmocka_unit_test(test_types_letter_by_letter),
+        cmocka_unit_test(test_versions_of_istiod),
+        cmocka_unit_test(test_status_stands_for_connections),
+        cmocka_unit_test(test_digest_over_gone_and_back),
     };
     return cmocka_run_group_tests_name("replica", tests, NULL, NULL);
 }

@@ -84,7 +84,8 @@ static void assignment_is_sent_when_it_changes(void **state) {
     peer_done(&a);
 }
 
-/* A reader that holds its session but brings nothing loses its replica to another. */
+/* A reader that holds its session but brings nothing loses its replica to the standby within a period and the time that one
+ * question of a healthy reader may take; and it is not asked again at once. */
 static void silent_reader(void **state) {
     (void)state;
     struct peer a, b;
@@ -92,15 +93,38 @@ static void silent_reader(void **state) {
     join(&b, "n2");
     sessions_assign(sessions, NULL, 0, false);
     struct peer *reader = a.reads ? &a : &b, *other = a.reads ? &b : &a;
-    for (int i = 0; i < 6; i++) {
-        fake_kube_run(&kube, 10000);
-        say_report(&a, NULL, NULL);
-        say_report(&b, NULL, NULL);
-    }
+    say_report(reader, NULL, "istiod-uid");
+    fake_kube_run(&kube, 21000);
+    say_report(reader, NULL, NULL);
+    assert_int_equal(reader->reads, 1);
+    fake_kube_run(&kube, 1200);
     assert_int_equal(reader->reads, 0);
     assert_int_equal(other->reads, 1);
+    for (int i = 0; i < 20; i++) {
+        say_report(other, NULL, "istiod-uid");
+        fake_kube_run(&kube, 10000);
+        assert_int_equal(other->reads, 1);
+    }
     peer_done(&a);
     peer_done(&b);
+}
+
+/* What is held is not what was told: counted, and everything is asked for again, at growing distances. */
+static void told_more_than_held(void **state) {
+    (void)state;
+    struct peer a;
+    join(&a, "n1");
+    say_digest(&a, "istiod-uid", 0, 0);
+    assert_int_equal(a.resyncs, 0);
+    say_digest(&a, "istiod-uid", 1234, 1);
+    assert_int_equal(a.resyncs, 1);
+    say_digest(&a, "istiod-uid", 1234, 1);
+    assert_int_equal(a.resyncs, 1);
+    fake_kube_run(&kube, 5001);
+    say_digest(&a, "istiod-uid", 1234, 1);
+    assert_int_equal(a.resyncs, 2);
+    assert_true(metric_value(metric_get(metrics, METRIC_COUNTER, "meshgate_gate_digest_mismatches_total", "", NULL)) == 3);
+    peer_done(&a);
 }
 
 static void deaf_agent(void **state) {
@@ -163,6 +187,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(renewal_that_never_comes, setup, teardown),
         cmocka_unit_test_setup_teardown(assignment_is_sent_when_it_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(silent_reader, setup, teardown),
+        cmocka_unit_test_setup_teardown(told_more_than_held, setup, teardown),
         cmocka_unit_test_setup_teardown(deaf_agent, setup, teardown),
         cmocka_unit_test_setup_teardown(many_reviews_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_with_everything_open, setup, teardown),
