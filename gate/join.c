@@ -189,6 +189,7 @@ void join_free(struct join *j) {
     free(j->names.namespaces);
     free(j->names.replicas);
     free(j->names.replica_facts);
+    free(j->names.replica_blocked);
     free(j->names.workloads);
     free(j->names.workload_pods);
     free(j->names.pods);

@@ -16,8 +16,9 @@ struct join;
 struct join_names {
     const char **revisions, **nodes, **namespaces;
     const struct inv_replica **replicas;
-    const struct replica_fact **replica_facts; /* NULL: nothing was read yet */
-    const struct inv_workload **workloads;     /* NULL: an owner that is not known yet; then the pod says which */
+    const struct replica_fact **replica_facts;   /* NULL: nothing was read yet */
+    const struct blocked_fact **replica_blocked; /* first of those whose pushes it locks; NULL: none is known */
+    const struct inv_workload **workloads;       /* NULL: an owner that is not known yet; then the pod says which */
     const struct inv_pod **workload_pods;
     const struct inv_pod **pods;
     const struct attach_fact **attached; /* NULL: nobody lists it */

@@ -83,6 +83,12 @@ static void join_replica(struct round *r, const struct inv_replica *o, uint32_t 
         .failing = f && failing(f->connections),
         .push_blocked = push_blocked(r, o->uid, f),
     };
+    size_t n_blocked = 0;
+    j->names.replica_blocked[i] = evidence_blocked(r->evidence, o->uid, &n_blocked);
+    if (n_blocked == 0) {
+        j->names.replica_blocked[i] = NULL;
+    }
+    j->replicas[i].push_blocked |= n_blocked > 0;
     int64_t at = j->replicas[i].answered_ms;
     r->all_answered &= at != 0 && at <= r->now_ms && at >= r->now_ms - r->u->policy.evidence_max_age_ms;
     r->look_ms = i == 0 || at < r->look_ms ? at : r->look_ms;
@@ -107,6 +113,7 @@ void join_revisions(struct round *r) {
         j->replicas = mem_grow(j->replicas, n_replicas * sizeof *j->replicas);
         j->names.replicas = mem_grow(j->names.replicas, n_replicas * sizeof *j->names.replicas);
         j->names.replica_facts = mem_grow(j->names.replica_facts, n_replicas * sizeof *j->names.replica_facts);
+        j->names.replica_blocked = mem_grow(j->names.replica_blocked, n_replicas * sizeof *j->names.replica_blocked);
     }
     for (const struct inv_revision *o = r->inv->revisions; o; o = o->hh.next) {
         j->names.revisions[i++] = o->name;

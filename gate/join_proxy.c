@@ -81,9 +81,9 @@ static const struct attach_fact *find_stream(struct round *r, struct proxy_row *
         p->attached = r->j->seen.replicas[i].revision;
         p->attached_at_ms = r->j->seen.replicas[i].answered_ms;
         p->sync = f->sync;
-        p->blocked = f->blocked;
         p->sync_at_ms = evidence_sync_ms(r->evidence, uid, pod->namespace_);
         p->pending_since_ms = f->pending_since_ms;
+        p->blocked = f->blocked;
     }
     return best;
 }
@@ -166,9 +166,9 @@ static void take_version(struct round *r, struct proxy_row *p, const struct loca
 }
 
 /*
- * Has it no control plane by its own word, and is that because it is turned away? One that has a certificate was let in once;
- * what fails now is its control plane, not its credentials. An Envoy that was never let in does not open its stats port:
- * only its agent speaks.
+ * Has it no control plane by its own word, and is that because it is turned away? One that has a certificate was let in
+ * once; what fails now is its control plane, not its credentials. An Envoy that was never let in does not open its stats
+ * port: only its agent speaks.
  */
 static void take_cut(struct round *r, struct proxy_row *p, const struct local_fact *l, struct pod_memory *m) {
     bool served = l && l->stats_ok && l->xds_connections > 0;

@@ -190,16 +190,30 @@ static const char *message_of(const struct publication *p, const struct finding 
     return NULL;
 }
 
+/* Whom an istiod has locked; NULL: that is not what is told, or nobody knows. To be freed. */
+static char *blocked_text(const struct publication *p, const struct finding *f) {
+    const struct blocked_fact *b = f->about == ABOUT_REPLICA && f->reason == REASON_PUSH_BLOCKED
+                                       ? join_names(p->join)->replica_blocked[f->object]
+                                       : NULL;
+    if (!b) {
+        return NULL;
+    }
+    return b->proxy[0] ? mem_printf("proxy %s", b->proxy)
+                       : mem_printf("a proxy of namespace %s, which one is being looked for", b->namespace_);
+}
+
 static json_t *object_of(const struct publication *p, const struct finding *f) {
     struct buf name;
     buf_init(&name, TEXT_MAX);
     join_object_name(p->join, p->upgrade, f->about, f->object, &name);
     json_t *o = json_object();
     json_object_set_new(o, "name", words(name.p));
-    const char *message = message_of(p, f);
+    char *blocked = blocked_text(p, f);
+    const char *message = blocked ? blocked : message_of(p, f);
     if (message && message[0]) {
         json_object_set_new(o, "message", words(message));
     }
+    free(blocked);
     buf_done(&name);
     return o;
 }
