@@ -105,6 +105,13 @@ static void first(struct target *t) {
 
 static void take(struct target *t, struct outcome *o, const struct io_reach *x) {
     int64_t now = sched_now(t->owner->env.sched);
+    bool was_ok = !o->known || o->ok;
+    if (x->ok != was_ok && x->ok) {
+        log_info("revision is reached again", log_s("revision", t->name), log_s("stage", x->stage));
+    } else if (x->ok != was_ok) {
+        log_warn("revision cannot be reached", log_s("revision", t->name), log_s("stage", x->stage ? x->stage : ""),
+                 log_s("error", x->error ? x->error : ""));
+    }
     *o = (struct outcome){.known = true, .dirty = true, .ok = x->ok, .at_ms = now};
     o->rtt_us = x->rtt_us;
     o->first_byte_us = x->first_byte_us;

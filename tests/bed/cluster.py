@@ -57,14 +57,17 @@ class Cluster:
         hosts["meshgate.istio-system.svc"] = kubelet.GATE_IP
         for revision in self.istio.revisions:
             service = self.bed.api("GET", f"/api/v1/namespaces/istio-system/services/istiod-{revision}")
-            hosts[f"istiod-{revision}.istio-system.svc"] = ip = service["spec"]["clusterIP"]
-            for port in service["spec"]["ports"]:
-                self._forward(
-                    ip,
-                    port["port"],
-                    [f"{self.istio.address(revision, n)}:{port['targetPort']}" for n in range(self.istio.replicas)],
-                )
+            hosts[f"istiod-{revision}.istio-system.svc"] = service["spec"]["clusterIP"]
+        for service in self.bed.list("/api/v1/namespaces/istio-system/services"):
+            self._forward_service(service["spec"], service["metadata"].get("labels", {}))
         self.kubelet.start()
+
+    def _forward_service(self, spec, labels):
+        """Each Service that leads to istiods of a revision, a tag's as well: agents and proxies dial them."""
+        revision = spec.get("selector", labels).get("istio.io/rev")
+        for port in spec["ports"] if revision in self.istio.revisions else []:
+            targets = [f"{self.istio.address(revision, n)}:{port['targetPort']}" for n in range(self.istio.replicas)]
+            self._forward(spec["clusterIP"], port["port"], targets)
 
     @staticmethod
     def _forward(ip, port, targets):

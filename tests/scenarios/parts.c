@@ -7,16 +7,12 @@
 
 #include "../../agent/agent.h"
 #include "../../lib/base/mem.h"
+#include "packets.h"
+#include "ways.h"
 
 #define RPC_UNAVAILABLE 14
 #define SLICE 5500 /* bytes of a piece, about what gRPC delivers */
 #define KEEPALIVE_MS 30000
-
-struct packet {
-    uint8_t *p;
-    size_t n;
-    struct packet *prev, *next;
-};
 
 enum line { LINE_DOWN, LINE_OPENING, LINE_UP };
 
@@ -83,24 +79,10 @@ static void question_free(struct io_question *q) {
     free(q);
 }
 
-/* What the real io says of a way that is not good. */
 static void tell_reach(struct io_question *q, enum io_status s, const char *text) {
     enum world_way way = world_way(q->node->parts->world, q->node->name, q->address);
-    bool stream = q->kind == STREAM, tls = way == WAY_WRONG_NAME || way == WAY_WRONG_ROOT;
-    bool ok = s == IO_OK && !tls && !(stream && way == WAY_TOKEN);
     char error[200];
-    snprintf(error, sizeof error, "%s:15012: %s", q->address, text);
-    if (s == IO_OK && tls) {
-        snprintf(error, sizeof error,
-                 way == WAY_WRONG_NAME ? "wrong name: the certificate of istiod at %s:15012 is not for %s"
-                                       : "wrong CA: istiod's certificate at %s:15012 is not signed by --istio-root-file",
-                 q->address, q->what);
-    } else if (s == IO_OK && !ok) {
-        snprintf(error, sizeof error, "istiod at %s:15012 refused the token: authentication failure", q->address);
-    }
-    struct io_reach r = {.ok = ok, .error = error, .rtt_us = 900, .cert_expiry_s = 86400};
-    r.stage = stream ? "ads" : s != IO_OK ? "tcp" : tls ? "tls" : "ready";
-    r.first_byte_us = stream && ok ? 6000 : 0;
+    struct io_reach r = ways_say(way, q->kind == STREAM, s, text, q->address, q->what, error);
     void (*fn)(void *, const struct io_reach *) = q->reached;
     void *ctx = q->ctx;
     question_free(q);
@@ -221,23 +203,6 @@ static int64_t io_scan(void *self, void (*fn)(void *ctx, const struct dial_seen 
 
 /* ---- the line ---- */
 
-static void packets_free(struct packet **list) {
-    struct packet *x, *tmp;
-    DL_FOREACH_SAFE(*list, x, tmp) {
-        DL_DELETE(*list, x);
-        free(x->p);
-        free(x);
-    }
-}
-
-static void keep(struct packet **list, const void *p, size_t n) {
-    struct packet *x = mem_alloc(sizeof *x);
-    x->p = mem_alloc(n + 1);
-    memcpy(x->p, p, n);
-    x->n = n;
-    DL_APPEND(*list, x);
-}
-
 /* The agent hears that the line is gone. */
 static void agent_closed(struct node *n, int status, const char *text) {
     struct sched *s = n->parts->sched;
@@ -312,7 +277,7 @@ static void wake(struct node *n, struct timer *t, void (*fn)(void *ctx)) {
 
 static bool peer_send(void *peer, const void *p, size_t size) {
     struct node *n = peer;
-    keep(&n->to_agent, p, size);
+    packets_keep(&n->to_agent, p, size);
     wake(n, &n->down, deliver_down);
     return true;
 }
@@ -354,7 +319,7 @@ static bool link_send(void *self, const void *p, size_t size) {
     if (n->line == LINE_DOWN) {
         return false;
     }
-    keep(&n->to_gate, p, size);
+    packets_keep(&n->to_gate, p, size);
     wake(n, &n->up, deliver_up);
     return true;
 }

@@ -1,5 +1,6 @@
 mg_test(assign LIBS mg_gate)
 mg_test(slots LIBS mg_gate)
+mg_test(evidence_reach LIBS mg_gate)
 mg_test(evidence LIBS mg_gate)
 mg_test(evidence_replica LIBS mg_gate)
 mg_test(session LIBS mg_gate SOURCES fake_kube.c)

@@ -3,49 +3,6 @@
 static Meshgate__V1__NamespaceAge age, *ages[1];
 static Meshgate__V1__Reach reach, *reaches[1];
 
-static void with_reach(bool ok, const char *stage, uint32_t first_byte_us, uint32_t age_ms) {
-    meshgate__v1__reach__init(&reach);
-    reach.revision = text("canary");
-    reach.ok = ok;
-    reach.stage = text(stage);
-    reach.error = text(ok ? "" : "why");
-    reach.first_byte_us = first_byte_us;
-    reach.age_ms = age_ms;
-    reach.cert_expiry_s = first_byte_us == 0 ? 60 : 0;
-    reaches[0] = &reach;
-    report.reach = reaches;
-    report.n_reach = 1;
-}
-
-/* What a real stream told stays while ordinary tests go on; the latest word decides. */
-static void reach_keeps_its_stream(void **state) {
-    (void)state;
-    hello("n1", 1000);
-    begin();
-    with_reach(true, "ads", 6000, 100);
-    take("n1", 10000);
-    begin();
-    with_reach(true, "ready", 0, 0);
-    take("n1", 20000);
-    const struct reach_fact *f = evidence_reach_fact(e, "n1", "canary");
-    assert_true(f->ok && f->stream_ok);
-    assert_string_equal(f->stage, "ready");
-    assert_null(f->error);
-    assert_int_equal(f->stream_ms, 9900);
-    assert_int_equal(f->at_ms, 20000);
-    assert_int_equal(f->first_byte_us, 6000);
-    assert_int_equal(f->cert_expires_ms, 80000);
-    begin();
-    with_reach(false, "ads", 0, 0);
-    take("n1", 30000);
-    const char *error;
-    int64_t at;
-    assert_int_equal(evidence_reach(e, "n1", "canary", &error, &at), 0);
-    assert_string_equal(error, "ads: why");
-    assert_false(f->stream_ok);
-    assert_int_equal(f->first_byte_us, 6000);
-}
-
 static void nothing_known(void **state) {
     (void)state;
     const char *error = "x";
@@ -269,7 +226,6 @@ static void too_many_proxies(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(reach_keeps_its_stream, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_known, setup, teardown),
         cmocka_unit_test_setup_teardown(ages_come_off_on_arrival, setup, teardown),
         cmocka_unit_test_setup_teardown(incomplete_scan_makes_nothing_fresh, setup, teardown),

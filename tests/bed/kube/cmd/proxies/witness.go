@@ -55,6 +55,7 @@ func (t *procTree) add(p *proxy) int {
 	put(d+"/status", fmt.Sprintf("Name:\tpilot-agent\nState:\tS (sleeping)\nTgid:\t%d\nPid:\t%d\nPPid:\t1\nUid:\t1337\t1337\t1337\t1337\nGid:\t1337\t1337\t1337\t1337\n", p.pid, p.pid))
 	put(d+"/cgroup", "0::"+group+"\n")
 	put(d+"/net/tcp6", tcpHead)
+	put(d+"/net/fib_trie", fmt.Sprintf("Local:\n     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- %s\n        /32 host LOCAL\n", p.ip))
 	t.sockets(p, "", 0)
 	return p.pid
 }
@@ -135,6 +136,7 @@ func (p *proxy) envoyMetrics(texts bool) []metric {
 	return append(out, metric{"istio_build.component.proxy.tag." + p.version, "istio_build", "gauge", fmt.Sprintf(`component="proxy",tag="%s"`, p.version), 1})
 }
 
+// agentMetrics are sorted by name, as pilot-agent's registry gives them.
 func (p *proxy) agentMetrics(b *strings.Builder) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,6 +151,7 @@ func (p *proxy) agentMetrics(b *strings.Builder) {
 	if p.failed > 0 {
 		fmt.Fprintf(b, "istio_agent_istiod_connection_terminations{type=\"error\"} %d\n", p.failed)
 	}
+	b.WriteString("# TYPE istio_agent_scrapes_total counter\nistio_agent_scrapes_total 1\n")
 }
 
 // of is the proxy whose address a request came to.
