@@ -265,6 +265,11 @@ static bool pod_drop(struct inventory_tables *t, const char *uid) {
     return true;
 }
 
+/* The first and the last one concern all managed pods, the others those of their namespace. */
+static bool evaluate_gateways(struct inventory_tables *t, const char *ns) {
+    return inventory_gateway_count(t) <= 1 ? evaluate_all(t) : evaluate_bucket(t, find_bucket(t, ns));
+}
+
 /* --- upgrades --- */
 
 static void upgrade_free(struct inventory_tables *t, struct inv_upgrade *u) {
@@ -361,7 +366,7 @@ static bool put(struct inventory_tables *t, enum inventory_resource r, const jso
     case INVENTORY_UPGRADES:
         return upgrade_put(t, o);
     case INVENTORY_GATEWAYS:
-        return inventory_gateway_put(t, o) && evaluate_bucket(t, find_bucket(t, js_text(o, "metadata", "namespace", NULL)));
+        return inventory_gateway_put(t, o) && evaluate_gateways(t, js_text(o, "metadata", "namespace", NULL));
     case INVENTORY_VMS:
         return inventory_vm_put(t, o);
     case INVENTORY_VALIDATOR:
@@ -400,7 +405,7 @@ static bool drop(struct inventory_tables *t, enum inventory_resource r, const ch
     case INVENTORY_UPGRADES:
         return upgrade_drop(t, name);
     case INVENTORY_GATEWAYS:
-        return inventory_gateway_drop(t, ns, name) && evaluate_bucket(t, find_bucket(t, ns));
+        return inventory_gateway_drop(t, ns, name) && evaluate_gateways(t, ns);
     case INVENTORY_VMS:
         return inventory_vm_drop(t, ns, name);
     case INVENTORY_VALIDATOR:

@@ -71,6 +71,10 @@ bool inventory_gateway_drop(struct inventory_tables *t, const char *namespace_, 
     return g != NULL;
 }
 
+unsigned inventory_gateway_count(const struct inventory_tables *t) {
+    return HASH_COUNT(t->gateways);
+}
+
 bool inventory_default_put(struct inventory_tables *t, const json_t *o) {
     const char *revision = js_str(o, "metadata", "labels", rev_label, NULL);
     if (strcmp(js_text(o, "metadata", "name", NULL), validator) != 0 || same(t->default_revision, revision)) {
@@ -114,6 +118,10 @@ void inventory_managed_intent(const struct inventory_tables *t, const struct inv
     *out = (struct injector_verdict){INJECTOR_UNKNOWN};
     if (p->type == POD_ZTUNNEL) {
         of_ztunnel(p, out);
+        return;
+    }
+    if (n && !t->gateways && p->injected && *p->injected) {
+        one(out, p->injected); /* a Gateway API older than v1: who made it has it */
         return;
     }
     if (!n || !g) {

@@ -101,6 +101,7 @@ bool inventory_policy_put(struct inventory_tables *t, const json_t *o);
 /* --- inventory_gateways.c: proxies that no injection webhook decides about --- */
 bool inventory_gateway_put(struct inventory_tables *t, const json_t *o);
 bool inventory_gateway_drop(struct inventory_tables *t, const char *namespace_, const char *name);
+unsigned inventory_gateway_count(const struct inventory_tables *t);
 bool inventory_default_put(struct inventory_tables *t, const json_t *o);
 bool inventory_default_drop(struct inventory_tables *t, const char *name);
 bool inventory_vm_put(struct inventory_tables *t, const json_t *o);

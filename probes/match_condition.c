@@ -192,7 +192,8 @@ static struct value parse_unary(struct eval *e) {
 
 /* UNKNOWN before FAILS: what is not known might decide. */
 static struct value worse(const struct value *a, const struct value *b) {
-    return a->kind == UNKNOWN || b->kind == UNKNOWN ? (struct value){.kind = UNKNOWN} : (struct value){.kind = FAILS};
+    bool unknown = a->kind == UNKNOWN || b->kind == UNKNOWN;
+    return (struct value){.kind = unknown ? UNKNOWN : FAILS};
 }
 
 static struct value parse_list(struct eval *e, const struct value *v) {

@@ -1,8 +1,8 @@
 /*
  * What the gate says of pods: objects as the API server has them go in on stdin, {"namespaces": [...], "webhooks": [...],
- * "configmaps": [...], "services": [...], "slices": [...], "pods": [...]}, and one JSON line a pod comes out:
- * {"namespace", "pod", "intent": "one|none|several|unknown", "revision", "opt_out", "injected", "configuration", "webhook",
- * "why"}. The very tables and probes of the gate answer, so that an oracle can hold them against a real cluster.
+ * "pods": [...], ...} (all lists: `inputs`), and one JSON line a pod comes out: {"namespace", "pod", "type", "owner",
+ * "intent": "one|none|several|unknown", "revision", "opt_out", "injected", "configuration", "webhook", "why"}. The very
+ * tables and probes of the gate answer, so that an oracle can hold them against a real cluster.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +19,10 @@ static const struct {
     const char *name;
     enum inventory_resource resource;
 } inputs[] = {
-    {"namespaces", INVENTORY_NAMESPACES}, {"webhooks", INVENTORY_WEBHOOKS}, {"configmaps", INVENTORY_POLICIES},
-    {"services", INVENTORY_SERVICES},     {"slices", INVENTORY_SLICES},     {"pods", INVENTORY_PODS},
+    {"namespaces", INVENTORY_NAMESPACES},   {"webhooks", INVENTORY_WEBHOOKS}, {"configmaps", INVENTORY_POLICIES},
+    {"services", INVENTORY_SERVICES},       {"slices", INVENTORY_SLICES},     {"gateways", INVENTORY_GATEWAYS},
+    {"validators", INVENTORY_VALIDATOR},    {"pods", INVENTORY_PODS},         {"deployments", INVENTORY_DEPLOYMENTS},
+    {"replicasets", INVENTORY_REPLICASETS},
 };
 
 static char *read_all(size_t *len) {
@@ -53,16 +55,35 @@ static const char *result_name(enum injector_result r) {
     return "unknown";
 }
 
+static const char *type_name(enum pod_type type) {
+    switch (type) {
+    case POD_SIDECAR:
+        break;
+    case POD_GATEWAY:
+        return "gateway";
+    case POD_WAYPOINT:
+        return "waypoint";
+    case POD_ZTUNNEL:
+        return "ztunnel";
+    }
+    return "sidecar";
+}
+
 static void tell(const struct inventory_tables *t, const struct inv_pod *p) {
     struct injector_verdict v;
+    enum workload_kind kind;
+    const char *owner;
     inventory_intent_of(t, p, &v);
-    json_t *o =
-        json_pack("{s:s, s:s, s:s, s:s?, s:s, s:s?, s:s?, s:s?, s:s}", "namespace", p->namespace_, "pod", p->name, "intent",
-                  result_name(p->expected_kind), "revision", p->expected, "opt_out", opt_out_text(p->opt_out), "injected",
-                  p->injected, "configuration", v.configuration, "webhook", v.webhook, "why", v.why);
+    inventory_owner_of(t, p, &kind, &owner);
+    char *whose = mem_printf("%s/%s", inventory_kind_name(kind), owner);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:s, s:s?, s:s?, s:s?, s:s}", "namespace", p->namespace_, "pod",
+                          p->name, "type", type_name(p->type), "owner", whose, "intent", result_name(p->expected_kind),
+                          "revision", p->expected, "opt_out", opt_out_text(p->opt_out), "injected", p->injected,
+                          "configuration", v.configuration, "webhook", v.webhook, "why", v.why);
     char *line = js_dump(o);
     puts(line);
     free(line);
+    free(whose);
     json_decref(o);
 }
 

@@ -116,7 +116,7 @@ class Oracle:
     def make(self, pods):
         return list(self.pool.map(self.create, pods))
 
-    def ask(self, made):
+    def ask(self, made, **more):
         """The gate's answer for each pod, by namespace and name."""
         system = "istio-system"
         objects = {
@@ -125,7 +125,9 @@ class Oracle:
             "configmaps": self.bed.list(f"/api/v1/namespaces/{system}/configmaps?labelSelector=istio.io/rev"),
             "services": self.bed.list(f"/api/v1/namespaces/{system}/services"),
             "slices": self.bed.list(f"/apis/discovery.k8s.io/v1/namespaces/{system}/endpointslices"),
+            "validators": self.bed.list(HOOKS.replace("mutating", "validating")),
             "pods": self.bed.list(f"/api/v1/namespaces/{system}/pods") + [p for p, _ in made],
+            **more,
         }
         tool = pathlib.Path(conftest.binaries()) / "intent-ask"
         done = subprocess.run([tool], input=json.dumps(objects), capture_output=True, text=True)
@@ -395,3 +397,78 @@ def test_policy_and_selectors_of_the_injector(mesh):
         ]
         wrong += mesh.compare(f"injector ConfigMap: {name}", pods)
     assert not wrong, f"{len(wrong)} differences"
+
+
+# --- gateways that istiods make of the Gateway API
+
+GROUP = "gateway.networking.k8s.io"
+
+
+def definition(plural, kind, namespaced):
+    """As much of the Gateway API's CustomResourceDefinition as istiod needs."""
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    versions = [
+        {"name": v, "served": True, "storage": v == "v1", "schema": schema, "subresources": {"status": {}}}
+        for v in ("v1", "v1beta1")
+    ]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{plural}.{GROUP}",
+            "annotations": {
+                f"{GROUP}/bundle-version": "v1.5.0",
+                "api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api",
+            },
+        },
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced" if namespaced else "Cluster",
+            "names": {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"},
+            "versions": versions,
+        },
+    }
+
+
+def gateway(namespace, rev):
+    labels = {"istio.io/rev": rev} if rev is not None else {}
+    return {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": "Gateway",
+        "metadata": {"name": name_of("g", rev), "namespace": namespace, "labels": labels},
+        "spec": {"gatewayClassName": "istio", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+    }
+
+
+def test_managed_gateways(mesh):
+    if not mesh.istio.real:
+        pytest.skip("the embedded istiod makes no gateways")
+    crds = [definition("gatewayclasses", "GatewayClass", False), definition("gateways", "Gateway", True)]
+    mesh.bed.kubectl("apply", "--server-side", "-f", "-", input=istios._as_list(crds))
+    mesh.bed.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    spaces = {name_of("gw", rev): {"istio.io/rev": rev} for rev in REVS}
+    mesh.namespaces({**spaces, "gw-injection": {"istio-injection": "enabled", "istio.io/rev": "canary"}})
+    wanted = [gateway(ns, rev) for ns in [*spaces, "gw-injection"] for rev in REVS]
+    for g in wanted:
+        mesh.bed.api("POST", f"/apis/{GROUP}/v1/namespaces/{g['metadata']['namespace']}/gateways", g)
+    gateways = mesh.bed.list(f"/apis/{GROUP}/v1/gateways")
+
+    def pods():
+        return mesh.bed.list(f"/api/v1/pods?labelSelector={GROUP}/gateway-name")
+
+    nobodys = len(spaces) + 2  # labelled nosuch: one in each namespace, and the one without a label in the namespace nosuch
+    mesh.bed.wait(90, "pods of the Gateways", lambda: len(pods()) >= len(wanted) - nobodys, 0.5)
+    time.sleep(2)
+    made = [(p, None) for p in pods()]
+    apps = {kind: mesh.bed.list(f"/apis/apps/v1/{kind}") for kind in ("deployments", "replicasets")}
+    answers, wrong = mesh.ask(made, gateways=gateways, **apps), []
+    for p, _ in made:
+        says, did = answers[p["metadata"]["namespace"], p["metadata"]["name"]], injected_by(p)
+        owner = f"Gateway/{p['metadata']['labels'][f'{GROUP}/gateway-name']}"
+        told = [says[k] for k in ("intent", "revision", "opt_out", "type", "owner")]
+        if told != ["one", did, "", "gateway", owner]:
+            wrong.append(f"{p['metadata']['namespace']}/{p['metadata']['name']}: made by {did}; the gate: {says}")
+    print(f"\nintent: {len(wanted)} Gateways, {len(made)} with a pod, {len(wrong)} differences")
+    print("\n".join(f"  {d}" for d in wrong), end="\n" if wrong else "")
+    assert not wrong, f"{len(wrong)} differences"
+    assert len(made) == len(wanted) - nobodys

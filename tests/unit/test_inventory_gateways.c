@@ -37,6 +37,8 @@ static void gateways(void **state) {
     inventory_fix_put(f, INVENTORY_PODS, pod);
     assert_int_equal(inventory_fix_pod(f, "e")->type, POD_GATEWAY);
     assert_string_equal(inventory_fix_pod(f, "e")->injected, "old");
+    assert_expected(f, "e", INJECTOR_ONE, "old"); /* no Gateway at all: whoever made it has it */
+    inventory_fix_put(f, INVENTORY_GATEWAYS, "{\"metadata\":{\"name\":\"edge\",\"namespace\":\"elsewhere\"}}");
     assert_expected(f, "e", INJECTOR_UNKNOWN, NULL);
     inventory_intent_of(&f->t, inventory_fix_pod(f, "e"), &v);
     assert_string_equal(v.why, "Gateway plain/edge is not known");

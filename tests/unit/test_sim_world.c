@@ -316,6 +316,27 @@ static void dead_istiod_and_injection(void **state) {
     assert_false(world_action(m.world, "make coffee", &err));
 }
 
+static void injector_config(const char *config) {
+    json_t *patch = json_pack("{s:{s:s}}", "data", "config", config);
+    assert_true(store_patch(m.store, "configmaps", "istio-system", "istio-sidecar-injector-canary", patch, false, NULL));
+    json_decref(patch);
+}
+
+static void injector_leaves_alone_what_its_config_says(void **state) {
+    (void)state;
+    injector_config("policy: enabled\nneverInjectSelector:\n- matchLabels:\n    app: web\n");
+    injector_config("policy: ["); /* what istiod cannot read changes nothing */
+    move("app-01");
+    restart("deployments", "app-01", "web", "1");
+    pass(60000);
+    assert_int_equal(number("deployments", "app-01", "web", "readyReplicas"), 10);
+    assert_int_equal(world_proxies_on(m.world, "app-01", "canary"), 0);
+    injector_config("policy: enabled\nneverInjectSelector: []\n");
+    restart("deployments", "app-01", "web", "2");
+    pass(60000);
+    assert_int_equal(world_proxies_on(m.world, "app-01", "canary"), 10);
+}
+
 static void old_istiod_killed_proxies_come_back(void **state) {
     (void)state;
     act("istiod old/0 kill");
@@ -440,6 +461,7 @@ int main(void) {
         WITH_MESH(withheld_acknowledgement),
         WITH_MESH(frozen_istiod),
         WITH_MESH(dead_istiod_and_injection),
+        WITH_MESH(injector_leaves_alone_what_its_config_says),
         WITH_MESH(old_istiod_killed_proxies_come_back),
         WITH_MESH(leftovers_of_stuck_namespaces),
         WITH_MESH(node_sees_its_proxies),
