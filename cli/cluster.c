@@ -104,8 +104,8 @@ json_t *cluster_upgrade(struct cluster *c, const char *name, struct err *err) {
 }
 
 bool cluster_ask(struct cluster *c, const char *what, const char *query, struct buf *out, struct err *err) {
-    char *path = mem_printf("/api/v1/namespaces/%s/services/http:meshgate:8080/proxy/api/v1/%s%s", c->gate_namespace, what,
-                            query);
+    char *path =
+        mem_printf("/api/v1/namespaces/%s/services/http:meshgate:8080/proxy/api/v1/%s%s", c->gate_namespace, what, query);
     buf_init(out, ANSWER_MAX);
     bool ok = kubectl_get(&c->kubectl, path, out, err);
     free(path);

@@ -3,7 +3,9 @@
  *
  *   gate.c       what happens when; knows no sockets
  *     gate_follow.c      one tick: join, classify, decide, status, actions
- *     gate_views.c       what the gate knows, as JSON
+ *     gate_views.c       what the gate knows, as JSON; gate_views_proxies.c what needs the rows of proxies
+ *     explain.c          one proxy; witness.c puts into words what each witness says and which one decided
+ *     check.c            is everything there that a verdict stands on; check_mesh.c looks at control planes, agents, labels
  *   listen.c     the port that agents dial
  *   session.c    one agent's stream: identity, limits, sequence
  *     review.c           what a TokenReview says about it
