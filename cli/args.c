@@ -2,121 +2,20 @@
 
 #include <string.h>
 
-static const struct option_def defs[] = {
-    {.type = OPTION_SECTION, .help = "Flags"},
-    {.type = OPTION_STRING,
-     .name = "output",
-     .letter = 'o',
-     .offset = offsetof(struct args, output_text),
-     .def = "table",
-     .arg = "FORMAT",
-     .help = "table, wide or json"},
-    {.type = OPTION_STRING,
-     .name = "kubeconfig",
-     .offset = offsetof(struct args, kubeconfig),
-     .arg = "FILE",
-     .help = "handed to kubectl"},
-    {.type = OPTION_STRING,
-     .name = "context",
-     .offset = offsetof(struct args, context),
-     .arg = "NAME",
-     .help = "handed to kubectl"},
-    {.type = OPTION_STRING,
-     .name = "kubectl",
-     .env = "MESHGATE_KUBECTL",
-     .offset = offsetof(struct args, kubectl),
-     .def = "kubectl",
-     .arg = "PATH",
-     .help = "the kubectl that talks to the cluster"},
-    {.type = OPTION_DURATION,
-     .name = "request-timeout",
-     .offset = offsetof(struct args, request_timeout_ms),
-     .def = "30s",
-     .min = 100,
-     .max = 3600000,
-     .help = "longest time for one call of kubectl"},
-    {.type = OPTION_STRING,
-     .name = "gate-namespace",
-     .offset = offsetof(struct args, gate_namespace),
-     .def = "istio-system",
-     .arg = "NS",
-     .help = "where the Service meshgate is"},
-    {.type = OPTION_SECTION, .help = "Flags of proxies"},
-    {.type = OPTION_BOOL,
-     .name = "stuck",
-     .offset = offsetof(struct args, stuck),
-     .help = "only proxies that are not Moved, NotStarted or Settled, and what to do about them"},
-    {.type = OPTION_STRING,
-     .name = "state",
-     .offset = offsetof(struct args, state),
-     .arg = "STATE",
-     .help = "only proxies in this state"},
-    {.type = OPTION_STRING,
-     .name = "namespace",
-     .letter = 'n',
-     .offset = offsetof(struct args, namespace_),
-     .arg = "NS",
-     .help = "only proxies in this namespace"},
-    {.type = OPTION_STRING,
-     .name = "upgrade",
-     .offset = offsetof(struct args, upgrade_flag),
-     .arg = "UPGRADE",
-     .help = "of which upgrade, when there are several"},
-    {.type = OPTION_SECTION, .help = "Flags of watch"},
-    {.type = OPTION_DURATION,
-     .name = "timeout",
-     .offset = offsetof(struct args, timeout_ms),
-     .min = 0,
-     .max = 30LL * 86400000,
-     .help = "leave after this time (default: none)"},
-    {.type = OPTION_DURATION,
-     .name = "interval",
-     .offset = offsetof(struct args, interval_ms),
-     .def = "2s",
-     .min = 100,
-     .max = 3600000,
-     .help = "time between two looks"},
-    {.type = OPTION_BOOL,
-     .name = "until-held",
-     .offset = offsetof(struct args, until_held),
-     .help = "leave as well when the upgrade is held"},
-    {0},
-};
-
-static const char usage[] = "kubectl meshgate COMMAND [flags]";
-static const char summary[] = "Looks at mesh upgrades and steers them. UPGRADE may be left out when there is only one.\n"
-                              "\n"
-                              "Commands:\n"
-                              "  status [UPGRADE]        phase, waves and what holds the upgrade, with remedies\n"
-                              "  watch [UPGRADE]         follow the upgrade until it is done\n"
-                              "  proxies                 every proxy: where it should be, is, and what it waits for\n"
-                              "  pause [UPGRADE]         write nothing more until resume\n"
-                              "  resume [UPGRADE]        go on after a pause or after a bad signal was mended\n"
-                              "  approve [UPGRADE] WAVE  let a wave that waits for approval begin\n"
-                              "  version                 version of this program\n"
-                              "  help                    this text\n"
-                              "\n"
-                              "Exit codes of status and watch, for scripts:\n"
-                              "  0  the upgrade is complete\n"
-                              "  1  error: the cluster could not be asked, or it refused\n"
-                              "  2  wrong usage\n"
-                              "  3  held: paused, awaiting approval, or the gate is in doubt\n"
-                              "  4  in progress: moving or soaking\n"
-                              "The other commands end with 0, 1 or 2.";
-
 static const struct {
     const char *name;
     enum command command;
     size_t max_args;
 } commands[] = {
-    {"help", COMMAND_HELP, 1},     {"version", COMMAND_VERSION, 0}, {"status", COMMAND_STATUS, 1},
-    {"watch", COMMAND_WATCH, 1},   {"proxies", COMMAND_PROXIES, 1}, {"pause", COMMAND_PAUSE, 1},
-    {"resume", COMMAND_RESUME, 1}, {"approve", COMMAND_APPROVE, 2},
+    {"help", COMMAND_HELP, 1},       {"version", COMMAND_VERSION, 0}, {"status", COMMAND_STATUS, 1},
+    {"watch", COMMAND_WATCH, 1},     {"proxies", COMMAND_PROXIES, 1}, {"explain", COMMAND_EXPLAIN, 2},
+    {"istiods", COMMAND_ISTIODS, 0}, {"check", COMMAND_CHECK, 0},     {"coverage", COMMAND_COVERAGE, 0},
+    {"pause", COMMAND_PAUSE, 1},     {"resume", COMMAND_RESUME, 1},   {"approve", COMMAND_APPROVE, 2},
 };
 enum { N_COMMANDS = sizeof(commands) / sizeof(*commands), MAX_ARGS = 3 };
 
 void args_help(int fd) {
-    options_help(defs, usage, summary, fd);
+    options_help(args_defs, args_usage, args_summary, fd);
 }
 
 bool args_name_ok(const char *name) {
@@ -134,35 +33,94 @@ static bool read_command(struct args *a, const char *name, size_t *max_args, str
         }
     }
     return err_set(err, ERR_INVALID,
-                   "unknown command \"%s\"; there are status, watch, proxies, pause, resume, approve, version, help", name);
+                   "unknown command \"%s\"; there are status, watch, proxies, explain, istiods, check, coverage, pause, "
+                   "resume, approve, version, help",
+                   name);
 }
 
 /* A flag that a command does not know must not be taken silently. */
-static bool check_flags(const struct args *a, struct err *err) {
-    if (a->command != COMMAND_PROXIES && (a->stuck || a->state || a->namespace_)) {
-        return err_set(err, ERR_INVALID, "--%s is a flag of proxies",
-                       a->stuck   ? "stuck"
-                       : a->state ? "state"
-                                  : "namespace");
+static bool check_flags(struct args *a, struct err *err) {
+    const struct filter *f = &a->filter;
+    bool named = a->command == COMMAND_PROXIES || a->command == COMMAND_EXPLAIN;
+    bool proxies = a->command == COMMAND_PROXIES, watching = a->command == COMMAND_WATCH;
+    bool upgrade = proxies || (a->command != COMMAND_EXPLAIN && a->command != COMMAND_ISTIODS &&
+                               a->command != COMMAND_CHECK && a->command != COMMAND_COVERAGE);
+    const struct {
+        bool given, fits;
+        const char *flag, *where;
+    } flags[] = {
+        {f->stuck, proxies, "stuck", "proxies"},
+        {f->state != NULL, proxies, "state", "proxies"},
+        {f->reason != NULL, proxies, "reason", "proxies"},
+        {f->namespace_ != NULL, named, "namespace", "proxies and explain"},
+        {f->owner != NULL, proxies, "owner", "proxies"},
+        {f->node != NULL, proxies, "node", "proxies"},
+        {f->revision != NULL, proxies, "revision", "proxies"},
+        {f->type != NULL, proxies, "type", "proxies"},
+        {a->upgrade_flag != NULL, upgrade, "upgrade", "the commands about upgrades, and of proxies"},
+        {a->timeout_ms != 0, watching, "timeout", "watch"},
+        {a->until_held, watching, "until-held", "watch"},
+    };
+    for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++) {
+        if (flags[i].given && !flags[i].fits) {
+            return err_set(err, ERR_INVALID, "--%s is a flag of %s", flags[i].flag, flags[i].where);
+        }
     }
-    if (a->command != COMMAND_WATCH && (a->timeout_ms || a->until_held)) {
-        return err_set(err, ERR_INVALID, "--%s is a flag of watch", a->timeout_ms ? "timeout" : "until-held");
-    }
-    return true;
+    return filter_check(f, &a->unknown, err);
 }
 
 static bool read_output(struct args *a, struct err *err) {
-    static const char *const names[] = {"table", "wide", "json"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+    static const char *const names[] = {"table", "wide", "json", "yaml"};
+    bool yaml = a->command == COMMAND_STATUS;
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names) - !yaml; i++) {
         if (strcmp(a->output_text, names[i]) == 0) {
             a->output = (enum output)i;
             return true;
         }
     }
-    return err_set(err, ERR_INVALID, "--output: is \"%s\", must be table, wide or json", a->output_text);
+    return err_set(err, ERR_INVALID, "--output: is \"%s\", must be table, wide%s", a->output_text,
+                   yaml ? ", json or yaml" : " or json");
+}
+
+static bool good_name(const char *what, const char *name, struct err *err) {
+    return args_name_ok(name) || err_set(err, ERR_INVALID, "\"%s\" cannot be the name of a %s", name, what);
+}
+
+/* "NS/POD", "proxy NS/POD", or POD with --namespace. */
+static bool read_pod(struct args *a, const char *const *args, size_t n, struct err *err) {
+    static const char usage[] = "explain needs a pod: kubectl meshgate explain NS/POD";
+    if (n == 2 && strcmp(args[0], "proxy") != 0 && strcmp(args[0], "pod") != 0) {
+        return err_set(err, ERR_INVALID, "unexpected argument \"%s\"; %s", args[1], usage);
+    }
+    if (n == 0 || (n == 1 && strcmp(args[0], "proxy") == 0 && !a->filter.namespace_)) {
+        return err_set(err, ERR_INVALID, "%s", usage);
+    }
+    const char *word = args[n - 1], *slash = strchr(word, '/');
+    size_t len = slash ? (size_t)(slash - word) : 0;
+    if (slash && a->filter.namespace_ && strlen(a->filter.namespace_) != len) {
+        return err_set(err, ERR_INVALID, "two namespaces are named: %s and %.*s", a->filter.namespace_, (int)len, word);
+    }
+    if (slash && len < sizeof(a->name)) {
+        memcpy(a->name, word, len);
+        if (a->filter.namespace_ && strcmp(a->filter.namespace_, a->name) != 0) {
+            return err_set(err, ERR_INVALID, "two namespaces are named: %s and %s", a->filter.namespace_, a->name);
+        }
+        a->filter.namespace_ = a->name;
+    }
+    if (!a->filter.namespace_) {
+        return err_set(err, ERR_INVALID, "in which namespace is %s? kubectl meshgate explain NS/%s", word, word);
+    }
+    a->pod = slash ? slash + 1 : word;
+    return good_name("namespace", a->filter.namespace_, err) && good_name("pod", a->pod, err);
 }
 
 static bool read_names(struct args *a, const char *const *args, size_t n, struct err *err) {
+    if (!args_name_ok(a->gate_namespace)) {
+        return err_set(err, ERR_INVALID, "--gate-namespace: \"%s\" cannot be the name of a namespace", a->gate_namespace);
+    }
+    if (a->command == COMMAND_EXPLAIN) {
+        return read_pod(a, args, n, err);
+    }
     if (a->command == COMMAND_APPROVE) {
         if (n == 0) {
             return err_set(err, ERR_INVALID, "approve needs a wave: kubectl meshgate approve [UPGRADE] WAVE");
@@ -174,20 +132,14 @@ static bool read_names(struct args *a, const char *const *args, size_t n, struct
     if (n > 0 && a->upgrade_flag && strcmp(args[0], a->upgrade_flag) != 0) {
         return err_set(err, ERR_INVALID, "two upgrades are named: %s and %s", args[0], a->upgrade_flag);
     }
-    if (a->upgrade && !args_name_ok(a->upgrade)) {
-        return err_set(err, ERR_INVALID, "\"%s\" cannot be the name of a MeshUpgrade", a->upgrade);
-    }
-    if (!args_name_ok(a->gate_namespace)) {
-        return err_set(err, ERR_INVALID, "--gate-namespace: \"%s\" cannot be the name of a namespace", a->gate_namespace);
-    }
-    return true;
+    return !a->upgrade || good_name("MeshUpgrade", a->upgrade, err);
 }
 
 bool args_parse(struct args *a, int argc, char **argv, struct err *err) {
     const char *words[MAX_ARGS + 1];
     size_t n = 0, max_args = 0;
     *a = (struct args){0};
-    switch (options_parse(defs, a, argc, argv, words, MAX_ARGS + 1, &n, err)) {
+    switch (options_parse(args_defs, a, argc, argv, words, MAX_ARGS + 1, &n, err)) {
     case OPTIONS_HELP:
         a->command = COMMAND_HELP;
         return true;

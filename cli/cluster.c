@@ -103,19 +103,32 @@ json_t *cluster_upgrade(struct cluster *c, const char *name, struct err *err) {
     return o;
 }
 
-json_t *cluster_proxies(struct cluster *c, const char *upgrade, struct err *err) {
-    char *path = mem_printf("/api/v1/namespaces/%s/services/http:meshgate:8080/proxy/api/v1/proxies?upgrade=%s",
-                            c->gate_namespace, upgrade);
-    json_t *o = get_json(c, path, err);
+bool cluster_ask(struct cluster *c, const char *what, const char *query, struct buf *out, struct err *err) {
+    char *path =
+        mem_printf("/api/v1/namespaces/%s/services/http:meshgate:8080/proxy/api/v1/%s%s", c->gate_namespace, what, query);
+    buf_init(out, ANSWER_MAX);
+    bool ok = kubectl_get(&c->kubectl, path, out, err);
     free(path);
-    if (!o) {
+    if (!ok) {
         err_wrap(err, "can't ask the gate (Service meshgate in namespace %s, see --gate-namespace)", c->gate_namespace);
-        return NULL;
     }
-    if (!json_is_array(js_at(o, "proxies", NULL))) {
-        err_set(err, ERR_PROTOCOL, "the gate's answer has no list of proxies; is the gate of another version?");
+    return ok;
+}
+
+json_t *cluster_gate(struct cluster *c, const char *what, const char *query, const char *key, struct err *err) {
+    struct buf answer;
+    json_t *o = NULL;
+    if (cluster_ask(c, what, query, &answer, err)) {
+        o = js_parse(answer.p, answer.len, ANSWER_MAX, err);
+        if (!o) {
+            err_wrap(err, "the gate's answer about %s", what);
+        }
+    }
+    buf_done(&answer);
+    if (o && !js_at(o, key, NULL)) {
+        err_set(err, ERR_PROTOCOL, "the gate's answer about %s has no \"%s\"; is the gate of another version?", what, key);
         json_decref(o);
-        return NULL;
+        o = NULL;
     }
     return o;
 }

@@ -4,11 +4,18 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "../lib/base/mem.h"
 #include "change.h"
+#include "check_view.h"
+#include "coverage_view.h"
+#include "explain_view.h"
+#include "istiods_view.h"
 #include "plain.h"
 #include "proxies_view.h"
 #include "status_view.h"
+#include "terminal.h"
 #include "watch.h"
+#include "yaml_out.h"
 
 enum { VIEW_MAX = 64 << 20 };
 
@@ -39,6 +46,11 @@ static enum exit_code run_status(struct cluster *c, const struct args *a, struct
     }
     if (a->output == OUTPUT_JSON) {
         print_json(u);
+    } else if (a->output == OUTPUT_YAML) {
+        struct buf out;
+        buf_init(&out, VIEW_MAX);
+        yaml_out(u, &out);
+        print_buf(&out);
     } else {
         struct buf out;
         buf_init(&out, VIEW_MAX);
@@ -50,40 +62,125 @@ static enum exit_code run_status(struct cluster *c, const struct args *a, struct
     return code;
 }
 
-static void print_proxies(const json_t *view, const struct args *a) {
-    struct proxies_filter f = {.stuck = a->stuck, .state = a->state, .ns = a->namespace_};
-    json_t *rows = proxies_view_select(view, &f);
+/* ---- what the gate sees ---- */
+
+enum { PLAIN_COLUMNS = 100 }; /* where sentences are wrapped when it is no terminal */
+
+static size_t sentence_columns(void) {
+    size_t columns = terminal_columns();
+    return columns == 0 ? PLAIN_COLUMNS : columns > 40 ? columns : 40;
+}
+
+static void print_proxies(const struct proxies_seen *seen, const struct args *a) {
     if (a->output == OUTPUT_JSON) {
-        json_t *o = json_pack("{s:O?, s:O}", "upgrade", js_at(view, "upgrade", NULL), "proxies", rows);
+        json_t *o = json_pack("{s:O?, s:O}", "upgrade", seen->upgrade, "proxies", seen->rows);
         print_json(o);
         json_decref(o);
-    } else {
-        struct buf out;
-        buf_init(&out, VIEW_MAX);
-        proxies_view(view, rows, &f, a->output == OUTPUT_WIDE, &out);
-        print_buf(&out);
+        return;
     }
-    json_decref(rows);
+    struct buf out;
+    buf_init(&out, VIEW_MAX);
+    proxies_view(seen, &a->filter, a->output == OUTPUT_WIDE, terminal_columns(), &out);
+    print_buf(&out);
+}
+
+static void print_explain(const json_t *view, const struct args *a) {
+    struct buf out;
+    (void)a;
+    buf_init(&out, VIEW_MAX);
+    explain_view(view, sentence_columns(), &out);
+    print_buf(&out);
+}
+
+static void print_istiods(const json_t *view, const struct args *a) {
+    struct buf out;
+    buf_init(&out, VIEW_MAX);
+    istiods_view(view, a->output == OUTPUT_WIDE, terminal_columns(), &out);
+    print_buf(&out);
+}
+
+static void print_check(const json_t *view, const struct args *a) {
+    struct buf out;
+    (void)a;
+    buf_init(&out, VIEW_MAX);
+    check_view(view, terminal_utf8(), sentence_columns(), &out);
+    print_buf(&out);
+}
+
+static void print_coverage(const json_t *view, const struct args *a) {
+    struct buf out;
+    buf_init(&out, VIEW_MAX);
+    coverage_view(view, a->output == OUTPUT_WIDE, &out);
+    print_buf(&out);
+}
+
+static enum exit_code always_done(const json_t *view) {
+    (void)view;
+    return EXIT_DONE;
+}
+
+/* A question to the gate: what to ask, what its answer must have, and how it is shown. */
+struct question {
+    const char *what, *query, *key;
+    void (*print)(const json_t *view, const struct args *a);
+    enum exit_code (*code)(const json_t *view);
+};
+
+static enum exit_code ask(struct cluster *c, const struct args *a, const struct question *q, struct err *err) {
+    json_t *view = cluster_gate(c, q->what, q->query, q->key, err);
+    if (!view) {
+        return EXIT_ERROR;
+    }
+    if (a->output == OUTPUT_JSON) {
+        print_json(view);
+    } else {
+        q->print(view, a);
+    }
+    enum exit_code code = q->code(view);
+    json_decref(view);
+    return code;
 }
 
 static enum exit_code run_proxies(struct cluster *c, const struct args *a, struct err *err) {
-    json_t *only = NULL;
-    const char *name = a->upgrade;
-    if (!name) {
-        only = cluster_upgrade(c, NULL, err);
-        if (!only) {
-            return failed(err);
-        }
-        name = js_text(only, "metadata", "name", NULL);
+    char *query = a->upgrade ? mem_printf("?upgrade=%s", a->upgrade) : mem_dup("");
+    struct buf answer;
+    struct proxies_seen seen = {0};
+    bool ok = cluster_ask(c, "proxies", query, &answer, err);
+    free(query);
+    if (!ok && err->code == ERR_NOT_FOUND && a->upgrade) {
+        json_decref(cluster_upgrade(c, a->upgrade, err)); /* says which there are; else the gate has not seen it yet */
     }
-    json_t *view = cluster_proxies(c, name, err);
-    if (view) {
-        print_proxies(view, a);
+    ok = ok && proxies_read(answer.p, answer.len, &a->filter, a->output != OUTPUT_TABLE, &seen, err);
+    buf_done(&answer);
+    if (ok) {
+        print_proxies(&seen, a);
     }
-    json_decref(view);
-    json_decref(only);
-    return view ? EXIT_DONE : EXIT_ERROR;
+    proxies_seen_done(&seen);
+    return ok ? EXIT_DONE : EXIT_ERROR;
 }
+
+static enum exit_code run_explain(struct cluster *c, const struct args *a, struct err *err) {
+    char *query = mem_printf("?namespace=%s&pod=%s", a->filter.namespace_, a->pod);
+    const struct question q = {"explain", query, "witnesses", print_explain, always_done};
+    enum exit_code code = ask(c, a, &q, err);
+    free(query);
+    if (code == EXIT_ERROR && err->code == ERR_NOT_FOUND) {
+        err_set(err, ERR_NOT_FOUND,
+                "the gate knows no proxy %s/%s: no such pod, or one that has none and shall have none; "
+                "kubectl meshgate proxies -n %s lists them",
+                a->filter.namespace_, a->pod, a->filter.namespace_);
+    }
+    return code;
+}
+
+static enum exit_code run_question(struct cluster *c, const struct args *a, struct err *err) {
+    static const struct question istiods = {"revisions", "", "revisions", print_istiods, always_done};
+    static const struct question check = {"check", "", "sections", print_check, check_view_exit};
+    static const struct question coverage = {"coverage", "", "cluster", print_coverage, always_done};
+    return ask(c, a, a->command == COMMAND_ISTIODS ? &istiods : a->command == COMMAND_CHECK ? &check : &coverage, err);
+}
+
+/* ---- changes ---- */
 
 static const struct change {
     enum command command;
@@ -127,6 +224,12 @@ enum exit_code commands_run(struct cluster *c, const struct args *a, struct err 
         return watch(c, a, err);
     case COMMAND_PROXIES:
         return run_proxies(c, a, err);
+    case COMMAND_EXPLAIN:
+        return run_explain(c, a, err);
+    case COMMAND_ISTIODS:
+    case COMMAND_CHECK:
+    case COMMAND_COVERAGE:
+        return run_question(c, a, err);
     case COMMAND_PAUSE:
     case COMMAND_RESUME:
     case COMMAND_APPROVE:
@@ -137,6 +240,8 @@ enum exit_code commands_run(struct cluster *c, const struct args *a, struct err 
     case COMMAND_VERSION:
         printf("kubectl-meshgate %s\n", MESHGATE_VERSION);
         return EXIT_DONE;
+    case COMMAND_COUNT:
+        break;
     }
     return EXIT_USAGE;
 }

@@ -1,6 +1,5 @@
 #include "proxies_view.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,98 +7,127 @@
 #include "../lib/base/text.h"
 #include "plain.h"
 #include "table.h"
+#include "wrap.h"
 
-enum { ERRORS_SHOWN = 3 };
-
-/* ---- selection ---- */
-
-/* "not-started" is NotStarted. */
-static bool same_state(const char *a, const char *b) {
-    for (;;) {
-        a += strspn(a, "-_");
-        b += strspn(b, "-_");
-        if (tolower((unsigned char)*a) != tolower((unsigned char)*b)) {
-            return false;
-        }
-        if (!*a) {
-            return true;
-        }
-        a++;
-        b++;
-    }
-}
-
-static bool passes(const json_t *p, const struct proxies_filter *f) {
-    const char *state = js_text(p, "state", NULL);
-    bool calm = strcmp(state, "Moved") == 0 || strcmp(state, "NotStarted") == 0 || strcmp(state, "Settled") == 0;
-    return !(f->stuck && calm) && (!f->state || same_state(state, f->state)) &&
-           (!f->ns || strcmp(js_text(p, "namespace", NULL), f->ns) == 0);
-}
-
-static int by_name(const void *a, const void *b) {
-    const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
-    int d = strcmp(js_text(x, "namespace", NULL), js_text(y, "namespace", NULL));
-    return d ? d : strcmp(js_text(x, "pod", NULL), js_text(y, "pod", NULL));
-}
-
-json_t *proxies_view_select(const json_t *view, const struct proxies_filter *f) {
-    const json_t *all = js_at(view, "proxies", NULL);
-    json_t **rows = mem_alloc((json_array_size(all) + 1) * sizeof(json_t *)), *p;
-    json_t *out = json_array();
-    size_t n = 0, i;
-    json_array_foreach(all, i, p) {
-        if (passes(p, f)) {
-            rows[n++] = p;
-        }
-    }
-    qsort(rows, n, sizeof(*rows), by_name);
-    for (i = 0; i < n; i++) {
-        json_array_append(out, rows[i]);
-    }
-    free(rows);
-    return out;
-}
+enum { ERRORS_SHOWN = 3, CELL_MAX = 4096 };
 
 /* ---- table ---- */
 
-static void add_cell(struct table *t, const json_t *p, const char *key) {
-    const json_t *v = js_at(p, key, NULL);
-    if (json_is_integer(v)) {
-        table_addf(t, "%lld", (long long)json_integer_value(v));
-    } else if (json_is_boolean(v)) {
-        table_add(t, json_is_true(v) ? "true" : "false");
-    } else {
-        table_add(t, json_string_value(v));
+enum column {
+    NAMESPACE,
+    POD,
+    NODE,
+    TYPE,
+    OWNER,
+    STATE,
+    REASON,
+    AGE,
+    EXPECTED,
+    INJECTED,
+    ATTACHED,
+    REPLICA,
+    XDS,
+    CONFIG,
+    VERSION,
+    COLUMNS
+};
+
+static const struct {
+    const char *head, *key;
+    bool narrow;
+} columns_of[COLUMNS] = {
+    [NAMESPACE] = {"NAMESPACE", "namespace", true},
+    [POD] = {"POD", "pod", true},
+    [NODE] = {"NODE", "node", false},
+    [TYPE] = {"TYPE", "type", false},
+    [OWNER] = {"OWNER", NULL, true},
+    [STATE] = {"STATE", "state", true},
+    [REASON] = {"REASON", "reason", true},
+    [AGE] = {"AGE", NULL, true},
+    [EXPECTED] = {"EXPECTED", "expected", true},
+    [INJECTED] = {"INJECTED", "injected", false},
+    [ATTACHED] = {"ATTACHED", "attached", true},
+    [REPLICA] = {"REPLICA", "replica", false},
+    [XDS] = {"XDS", NULL, false},
+    [CONFIG] = {"CONFIG", "version", false},
+    [VERSION] = {"VERSION", "istio_version", false},
+};
+
+/* "CDS LDS EDS RDS", or only what is not in sync: "LDS:Error". */
+static void types_text(const json_t *p, struct buf *out) {
+    json_t *types = js_at(p, "types", NULL), *v;
+    const char *type;
+    size_t odd = 0, n = 0;
+    json_object_foreach(types, type, v) {
+        const char *s = json_string_value(v);
+        odd += s && strcmp(s, "Synced") != 0 && strcmp(s, "NotSent") != 0;
+    }
+    json_object_foreach(types, type, v) {
+        const char *s = json_string_value(v);
+        bool well = s && (strcmp(s, "Synced") == 0 || strcmp(s, "NotSent") == 0);
+        if (s && (odd == 0 || !well)) {
+            buf_printf(out, "%s%s%s%s", n++ ? " " : "", type, well ? "" : ":", well ? "" : s);
+        }
+    }
+    if (n == 0) {
+        buf_str(out, js_text(p, "sync", NULL));
     }
 }
 
-static void add_table(const json_t *rows, bool wide, struct buf *out) {
-    static const struct {
-        const char *head, *key;
-    } columns[] = {{"NAMESPACE", "namespace"}, {"POD", "pod"},           {"NODE", "node"}, {"OWNER", "owner"},
-                   {"STATE", "state"},         {"REASON", "reason"},     {"AGE", NULL},    {"EXPECTED", "expected"},
-                   {"INJECTED", "injected"},   {"ATTACHED", "attached"}, {"SYNC", "sync"}, {"VERSION", "version"},
-                   {"REPLICA", "replica"}};
-    enum { ALL = sizeof(columns) / sizeof(*columns), NARROW = 10 };
-    const char *heads[ALL];
-    size_t n = wide ? ALL : NARROW, i;
+/* As kubectl names kinds: "deploy/web". */
+static void owner_text(const json_t *p, struct buf *out) {
+    static const char *const shorts[][2] = {{"Deployment", "deploy"}, {"StatefulSet", "sts"}, {"DaemonSet", "ds"},
+                                            {"ReplicaSet", "rs"},     {"CronJob", "cronjob"}, {"Job", "job"}};
+    const char *kind = js_text(p, "owner_kind", NULL);
+    if (strcmp(kind, "Pod") == 0) {
+        return; /* nobody's */
+    }
+    for (size_t i = 0; i < sizeof(shorts) / sizeof(*shorts); i++) {
+        kind = strcmp(kind, shorts[i][0]) == 0 ? shorts[i][1] : kind;
+    }
+    buf_printf(out, "%s/%s", kind, js_text(p, "owner", NULL));
+}
+
+static void add_cell(struct table *t, const json_t *p, enum column c) {
+    struct buf b;
+    if (columns_of[c].key) {
+        table_add(t, js_text(p, columns_of[c].key, NULL));
+        return;
+    }
+    buf_init(&b, CELL_MAX);
+    if (c == AGE) {
+        char age[32];
+        text_age(js_int(p, 0, "since_ms", NULL), age, sizeof(age));
+        buf_str(&b, age);
+    } else if (c == OWNER) {
+        owner_text(p, &b);
+    } else {
+        types_text(p, &b);
+    }
+    table_add(t, b.len ? b.p : NULL);
+    buf_done(&b);
+}
+
+static void add_table(const json_t *rows, bool wide, size_t columns, struct buf *left_out, struct buf *out) {
+    static const char *const go_first[] = {"OWNER", "EXPECTED", "AGE"}; /* those that can be missed most easily */
+    const char *heads[COLUMNS];
+    enum column shown[COLUMNS];
+    size_t n = 0, i;
     json_t *p;
-    for (i = 0; i < n; i++) {
-        heads[i] = columns[i].head;
+    for (enum column c = 0; c < COLUMNS; c++) {
+        if (wide || columns_of[c].narrow) {
+            heads[n] = columns_of[c].head;
+            shown[n++] = c;
+        }
     }
     struct table t;
     table_init(&t, heads, n);
     json_array_foreach(rows, i, p) {
         for (size_t c = 0; c < n; c++) {
-            if (columns[c].key) {
-                add_cell(&t, p, columns[c].key);
-                continue;
-            }
-            char age[32];
-            text_age(js_int(p, 0, "since_ms", NULL), age, sizeof(age));
-            table_add(&t, age);
+            add_cell(&t, p, shown[c]);
         }
     }
+    table_fit(&t, go_first, sizeof(go_first) / sizeof(*go_first), wide ? 0 : columns, left_out);
     table_write(&t, 0, out);
     table_done(&t);
 }
@@ -143,28 +171,30 @@ static int by_count(const void *a, const void *b) {
     return strcmp(js_text(x->first, "reason", NULL), js_text(y->first, "reason", NULL));
 }
 
-static void write_group(const struct group *g, struct buf *out) {
-    buf_str(out, "  ");
-    plain_add(out, *js_text(g->first, "reason", NULL) ? js_text(g->first, "reason", NULL) : "without a reason");
-    buf_printf(out, " (%lld)", (long long)g->count);
-    if (*js_text(g->first, "sentence", NULL)) {
-        buf_str(out, ": ");
-        plain_add(out, js_text(g->first, "sentence", NULL));
-    }
-    buf_str(out, "\n");
+/* columns 0: in one line */
+static void write_line(const char *before, size_t indent, const char *text, size_t columns, struct buf *out) {
+    buf_printf(out, "%*s%s", (int)indent, "", before);
+    wrap_add(out, text, indent + plain_width(before), indent + plain_width(before), columns ? columns : SIZE_MAX);
+}
+
+static void write_group(const struct group *g, size_t columns, struct buf *out) {
+    const char *reason = js_text(g->first, "reason", NULL), *whose = js_text(g->first, "whose", NULL);
+    const char *sentence = js_text(g->first, "sentence", NULL), *remedy = js_text(g->first, "remedy", NULL);
+    struct buf b;
+    buf_init(&b, CELL_MAX);
+    buf_printf(&b, "%s (%lld%s%s)%s%s", *reason ? reason : "without a reason", (long long)g->count, *whose ? ", " : "",
+               whose, *sentence ? ": " : "", sentence);
+    write_line("", 2, b.p, columns, out);
+    buf_done(&b);
     for (size_t i = 0; i < g->n_errors; i++) {
-        buf_str(out, "      istiod says: ");
-        plain_add(out, g->errors[i]);
-        buf_str(out, "\n");
+        write_line("istiod says: ", 6, g->errors[i], columns, out);
     }
-    if (*js_text(g->first, "remedy", NULL)) {
-        buf_str(out, "    > ");
-        plain_add(out, js_text(g->first, "remedy", NULL));
-        buf_str(out, "\n");
+    if (*remedy) {
+        write_line("> ", 4, remedy, columns, out);
     }
 }
 
-static void add_remedies(const json_t *rows, struct buf *out) {
+static void add_remedies(const json_t *rows, size_t columns, struct buf *out) {
     struct group *groups = mem_alloc((json_array_size(rows) + 1) * sizeof(*groups));
     size_t n = 0, i;
     json_t *p;
@@ -176,48 +206,66 @@ static void add_remedies(const json_t *rows, struct buf *out) {
     qsort(groups, n, sizeof(*groups), by_count);
     buf_str(out, "\nWhat to do:\n");
     for (i = 0; i < n; i++) {
-        write_group(&groups[i], out);
+        write_group(&groups[i], columns, out);
     }
     free(groups);
 }
 
-/* "Moved 30, Syncing 2" */
-static void add_counts(const json_t *all, struct buf *out) {
-    json_t *counts = json_object(), *p, *n;
-    const char *state;
+static json_t *count_states(const json_t *rows) {
+    json_t *counts = json_object(), *p;
     size_t i;
-    json_array_foreach(all, i, p) {
+    json_array_foreach(rows, i, p) {
         const char *s = js_text(p, "state", NULL);
         json_object_set_new(counts, s, json_integer(js_int(counts, 0, s, NULL) + 1));
     }
+    return counts;
+}
+
+/* "Moved 30, Syncing 2" */
+static void add_counts(const json_t *counts, struct buf *out) {
+    const char *state;
+    json_t *n;
     bool any = false;
-    json_object_foreach(counts, state, n) {
+    json_object_foreach((json_t *)(uintptr_t)counts, state, n) {
         buf_str(out, any ? ", " : "");
         plain_add(out, state);
         buf_printf(out, " %lld", (long long)json_integer_value(n));
         any = true;
     }
+}
+
+static void add_sum(const struct proxies_seen *seen, struct buf *out) {
+    size_t n = json_array_size(seen->rows);
+    json_t *counts = count_states(seen->rows);
+    if (n == seen->total) {
+        buf_printf(out, "\n%zu prox%s: ", n, n == 1 ? "y" : "ies");
+    } else {
+        buf_printf(out, "\n%zu of %zu proxies: ", n, seen->total);
+    }
+    add_counts(counts, out);
+    buf_str(out, "\n");
     json_decref(counts);
 }
 
-void proxies_view(const json_t *view, const json_t *rows, const struct proxies_filter *f, bool wide, struct buf *out) {
-    const json_t *all = js_at(view, "proxies", NULL);
-    size_t n = json_array_size(rows), total = json_array_size(all);
-    if (total == 0) {
-        buf_str(out, "The gate knows no proxies of this upgrade.\n");
+void proxies_view(const struct proxies_seen *seen, const struct filter *f, bool wide, size_t columns, struct buf *out) {
+    if (seen->total == 0) {
+        buf_printf(out, "The gate knows no proxies%s.\n", json_is_string(seen->upgrade) ? " of this upgrade" : "");
         return;
     }
-    if (n == 0) {
-        buf_printf(out, "No proxy %s. There are %zu: ", f->stuck && !f->state && !f->ns ? "is stuck" : "matches", total);
-        add_counts(all, out);
+    if (json_array_size(seen->rows) == 0) {
+        buf_printf(out, "No proxy %s. There are %zu: ", f->stuck && filter_is_plain(f) ? "is stuck" : "matches",
+                   seen->total);
+        add_counts(seen->counts, out);
         buf_str(out, "\n");
         return;
     }
-    add_table(rows, wide, out);
+    struct buf left_out;
+    buf_init(&left_out, CELL_MAX);
+    add_table(seen->rows, wide, columns, &left_out, out);
     if (f->stuck) {
-        add_remedies(rows, out);
+        add_remedies(seen->rows, columns, out);
     }
-    buf_printf(out, "\n%zu of %zu proxies: ", n, total);
-    add_counts(rows, out);
-    buf_str(out, "\n");
+    add_sum(seen, out);
+    table_tell_left_out(&left_out, out);
+    buf_done(&left_out);
 }

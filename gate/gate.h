@@ -49,8 +49,14 @@ void gate_session_message(struct session *s, const struct piece *pieces, size_t 
 void gate_session_closed(struct session *s);
 
 /* --- read-only views as JSON, for the admin server and tests; the caller decref()s --- */
-json_t *gate_view_upgrades(const struct gate *g);                     /* phase, waves, reasons of each MeshUpgrade */
-json_t *gate_view_proxies(const struct gate *g, const char *upgrade); /* every proxy: state, reason, witnesses */
-json_t *gate_view_revisions(const struct gate *g);                    /* revisions, replicas, readers, their answers */
-json_t *gate_view_coverage(struct gate *g);                           /* expected and heard, by witness: coverage.h */
-json_t *gate_view_nodes(const struct gate *g);                        /* agents and what they say of themselves */
+json_t *gate_view_upgrades(const struct gate *g); /* phase, waves, reasons of each MeshUpgrade */
+json_t *gate_view_revisions(struct gate *g);      /* revisions, replicas, readers, their answers */
+json_t *gate_view_coverage(struct gate *g);       /* expected and heard, by witness: coverage.h */
+json_t *gate_view_nodes(const struct gate *g);    /* agents and what they say of themselves */
+/* One proxy with every witness's evidence, the rule that decided and the remedy. NULL: no such pod. */
+json_t *gate_view_explain(struct gate *g, const char *namespace_, const char *pod);
+/* The pre-flight of what is seen: check.h. */
+json_t *gate_view_check(struct gate *g);
+/* Every proxy: state, reason, witnesses, as JSON text (there may be many thousands). upgrade NULL: of the whole mesh.
+ * false: no such upgrade, or a spec that cannot be followed. */
+bool gate_write_proxies(struct gate *g, const char *upgrade, struct buf *out);

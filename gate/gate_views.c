@@ -1,10 +1,7 @@
 /* What the gate knows, as JSON: for the admin server and for tests. */
-#include <stdlib.h>
 #include <string.h>
 
-#include "../core/decide.h"
 #include "../lib/base/json.h"
-#include "../lib/base/mem.h"
 #include "gate_inside.h"
 
 static json_t *text_or_null(const char *s) {
@@ -33,41 +30,6 @@ json_t *gate_view_upgrades(const struct gate *g) {
     return json_pack("{s:o}", "upgrades", list);
 }
 
-/* Rows hold names that are only good until the inventory or the evidence changes: build them anew. */
-static json_t *proxies_now(const struct gate *g, const struct inv_upgrade *o) {
-    int64_t now = sched_now(g->sched), wall = sched_wall(g->sched);
-    struct inv_upgrade known = *o;
-    const struct tracked *t;
-    struct upgrade u;
-    HASH_FIND_STR(g->tracked, o->uid, t);
-    known.status = t ? t->status : o->status;
-    json_t *view = NULL;
-    if (upgrade_parse(&known, inventory_of(g->inventory), now, wall, &u, NULL)) {
-        u.progress = t && t->known ? t->progress : u.progress;
-        bool at_work = g->upgrade.name && strcmp(g->upgrade.name, o->name) == 0;
-        /* The memory of how long is that of the upgrade at work. */
-        struct join *j = at_work ? g->join : join_new();
-        join_build(j, g->inventory, g->evidence, &u, gate_reader, (void *)(uintptr_t)g, now, wall);
-        classify(&u.policy, join_snapshot(j), now);
-        join_remember_states(j, now);
-        view = publish_proxies(j, join_snapshot(j), &u, now);
-        if (!at_work) {
-            join_free(j);
-        }
-    }
-    upgrade_done(&u);
-    return view;
-}
-
-json_t *gate_view_proxies(const struct gate *g, const char *upgrade) {
-    for (const struct inv_upgrade *o = inventory_of(g->inventory)->upgrades; o && upgrade; o = o->hh.next) {
-        if (strcmp(o->name, upgrade) == 0) {
-            return proxies_now(g, o);
-        }
-    }
-    return NULL;
-}
-
 static const char *status_text(Meshgate__V1__ReadStatus s) {
     static const char *const names[] = {"Unknown", "Ok", "Timeout", "Unreachable", "Denied", "Refused", "Garbled", "Busy"};
     return (unsigned)s < sizeof names / sizeof *names ? names[s] : "Unknown";
@@ -76,6 +38,19 @@ static const char *status_text(Meshgate__V1__ReadStatus s) {
 static void count(void *ctx, const struct attach_fact *f) {
     (void)f;
     ++*(json_int_t *)ctx;
+}
+
+/* Proxies of the join that a replica lists; everybody else who has a stream there (readers, other tools) is a client only.
+ */
+static json_int_t proxies_on(const struct gate *g, const struct inv_replica *r) {
+    const struct snapshot *seen = join_snapshot(g->join);
+    json_int_t n = 0;
+    for (uint32_t i = 0; i < seen->n_proxies; i++) {
+        const struct proxy_row *p = &seen->proxies[i];
+        n += p->attached < seen->n_revisions && p->replica < seen->n_replicas &&
+             join_names(g->join)->replicas[p->replica] == r;
+    }
+    return n;
 }
 
 static json_t *blocked_list(const struct gate *g, const char *replica) {
@@ -91,13 +66,14 @@ static json_t *blocked_list(const struct gate *g, const char *replica) {
 
 static json_t *replica_object(const struct gate *g, const struct inv_replica *r) {
     const struct replica_fact *f = evidence_replica(g->evidence, r->uid);
-    json_int_t proxies = 0;
-    evidence_each_attached(g->evidence, r->uid, count, &proxies);
+    json_int_t clients = 0;
+    evidence_each_attached(g->evidence, r->uid, count, &clients);
     json_t *o = json_object();
     json_object_set_new(o, "name", text_or_null(r->name));
     json_object_set_new(o, "address", text_or_null(r->address));
     json_object_set_new(o, "node", text_or_null(r->node));
     json_object_set_new(o, "zone", text_or_null(r->zone));
+    json_object_set_new(o, "version", text_or_null(r->version));
     json_object_set_new(o, "ready", json_boolean(r->ready));
     json_object_set_new(o, "reader", text_or_null(sessions_reader(g->sessions, r->uid)));
     json_object_set_new(o, "connections", json_string(f ? status_text(f->connections) : "Unknown"));
@@ -108,7 +84,8 @@ static json_t *replica_object(const struct gate *g, const struct inv_replica *r)
     json_object_set_new(o, "rejects", json_real(f ? f->rejects : 0));
     json_object_set_new(o, "bytes_read", json_integer(f ? (json_int_t)f->bytes_read : 0));
     json_object_set_new(o, "questions", json_integer(f ? (json_int_t)f->questions : 0));
-    json_object_set_new(o, "proxies", json_integer(proxies));
+    json_object_set_new(o, "clients", json_integer(clients));
+    json_object_set_new(o, "proxies", json_integer(proxies_on(g, r)));
     json_object_set_new(o, "standby", text_or_null(sessions_standby(g->sessions, r->uid)));
     json_object_set_new(o, "streams", json_real(f ? f->streams : 0));
     json_object_set_new(o, "expired_nonces", json_real(f ? f->expired_nonces : 0));
@@ -117,9 +94,21 @@ static json_t *replica_object(const struct gate *g, const struct inv_replica *r)
     return o;
 }
 
-json_t *gate_view_revisions(const struct gate *g) {
+/* Proxies attached to it that were built for another version. */
+static json_int_t old_builds(const struct gate *g, const char *revision) {
+    const struct snapshot *seen = join_snapshot(g->join);
+    for (uint32_t i = 0; i < seen->n_revisions; i++) {
+        if (strcmp(join_names(g->join)->revisions[i], revision) == 0) {
+            return seen->revisions[i].old_builds;
+        }
+    }
+    return 0;
+}
+
+json_t *gate_view_revisions(struct gate *g) {
     const struct inventory *inv = inventory_of(g->inventory);
     json_t *list = json_array();
+    gate_look(g);
     for (const struct inv_revision *r = inv->revisions; r; r = r->hh.next) {
         json_t *o = json_object(), *replicas = json_array();
         for (const struct inv_replica *x = inv->replicas; x; x = x->hh.next) {
@@ -131,6 +120,7 @@ json_t *gate_view_revisions(const struct gate *g) {
         json_object_set_new(o, "version", text_or_null(r->version));
         json_object_set_new(o, "injector", json_boolean(r->has_injector));
         json_object_set_new(o, "tags", r->tags ? json_deep_copy(r->tags) : json_array());
+        json_object_set_new(o, "other_version", json_integer(old_builds(g, r->name)));
         json_object_set_new(o, "replicas", replicas);
         json_array_append_new(list, o);
     }

@@ -3,7 +3,9 @@
  *
  *   gate.c       what happens when; knows no sockets
  *     gate_follow.c      one tick: join, classify, decide, status, actions
- *     gate_views.c       what the gate knows, as JSON
+ *     gate_views.c       what the gate knows, as JSON; gate_views_proxies.c what needs the rows of proxies
+ *     explain.c          one proxy; witness.c puts into words what each witness says and which one decided
+ *     check.c            is everything there that a verdict stands on; check_mesh.c looks at control planes, agents, labels
  *   listen.c     the port that agents dial
  *   session.c    one agent's stream: identity, limits, sequence
  *     review.c           what a TokenReview says about it
@@ -104,10 +106,14 @@ static bool is_ready(void *ctx, struct buf *why) {
     return gate_ready(p->gate, why);
 }
 
-static void reply_json(struct admin_reply *reply, json_t *o) {
+static void reply_none(struct admin_reply *reply, int status, const char *why) {
+    reply->status = status;
+    buf_str(&reply->body, why);
+}
+
+static void reply_json(struct admin_reply *reply, json_t *o, const char *why_none) {
     if (o == NULL) {
-        reply->status = 404;
-        buf_str(&reply->body, "no such upgrade\n");
+        reply_none(reply, 404, why_none);
         return;
     }
     char *text = js_dump(o);
@@ -122,12 +128,22 @@ static void serve_proxies(void *ctx, const char *rest, admin_arg_fn arg, void *r
     (void)rest;
     struct program *p = ctx;
     const char *upgrade = arg(request, "upgrade");
-    if (upgrade == NULL || upgrade[0] == '\0') {
-        reply->status = 400;
-        buf_str(&reply->body, "which upgrade? ask for /api/v1/proxies?upgrade=NAME\n");
+    reply->content_type = "application/json";
+    if (!gate_write_proxies(p->gate, upgrade != NULL && upgrade[0] != '\0' ? upgrade : NULL, &reply->body)) {
+        reply->content_type = "text/plain";
+        reply_none(reply, 404, "no such upgrade\n");
+    }
+}
+
+static void serve_explain(void *ctx, const char *rest, admin_arg_fn arg, void *request, struct admin_reply *reply) {
+    (void)rest;
+    struct program *p = ctx;
+    const char *namespace_ = arg(request, "namespace"), *pod = arg(request, "pod");
+    if (namespace_ == NULL || pod == NULL) {
+        reply_none(reply, 400, "which proxy? ask for /api/v1/explain?namespace=NS&pod=POD\n");
         return;
     }
-    reply_json(reply, gate_view_proxies(p->gate, upgrade));
+    reply_json(reply, gate_view_explain(p->gate, namespace_, pod), "no such proxy\n");
 }
 
 #define SERVE(what)                                                                                                     \
@@ -136,11 +152,13 @@ static void serve_proxies(void *ctx, const char *rest, admin_arg_fn arg, void *r
         (void)arg;                                                                                                      \
         (void)request;                                                                                                  \
         struct program *p = ctx;                                                                                        \
-        reply_json(reply, gate_view_##what(p->gate));                                                                   \
+        reply_json(reply, gate_view_##what(p->gate), "nothing is known yet\n");                                         \
     }
 SERVE(upgrades)
 SERVE(revisions)
 SERVE(nodes)
+SERVE(check)
+SERVE(coverage)
 
 static bool start_admin(struct program *p, struct err *err) {
     struct admin_opts admin = {.address = p->o.admin_address, .metrics = p->metrics, .ready = is_ready, .ctx = p};
@@ -149,6 +167,9 @@ static bool start_admin(struct program *p, struct err *err) {
         return false;
     }
     admin_serve(p->admin, "/api/v1/proxies", serve_proxies, p);
+    admin_serve(p->admin, "/api/v1/explain", serve_explain, p);
+    admin_serve(p->admin, "/api/v1/check", serve_check, p);
+    admin_serve(p->admin, "/api/v1/coverage", serve_coverage, p);
     admin_serve(p->admin, "/api/v1/upgrades", serve_upgrades, p);
     admin_serve(p->admin, "/api/v1/revisions", serve_revisions, p);
     admin_serve(p->admin, "/api/v1/nodes", serve_nodes, p);

@@ -36,4 +36,8 @@ void publish_events(struct execute *x, const struct inv_upgrade *o, const json_t
 void publish_metrics(struct metrics *m, const struct publication *p);
 /* No upgrade is at work: no series about one, only how the mesh is. */
 void publish_metrics_mesh(struct metrics *m, const struct snapshot *seen);
-json_t *publish_proxies(const struct join *j, const struct snapshot *seen, const struct upgrade *u, int64_t now_ms);
+/* Every proxy that counts, and pods that ask for one and get none by their own wish, with what each witness says, as JSON
+ * text: {"upgrade":NAME|null,"proxies":[...]}. upgrade NULL: of the whole mesh, else only those that it concerns. out->over:
+ * it did not fit. */
+void publish_proxies(const struct join *j, const struct snapshot *seen, const char *upgrade, int64_t now_ms,
+                     struct buf *out);

@@ -1,116 +1,68 @@
 /* The proxies as a table, and the metrics. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "../core/decide.h"
-#include "../lib/base/mem.h"
 #include "publish.h"
+#include "row_text.h"
 
-static json_t *text_or_null(const char *s) {
-    json_t *text = s && s[0] ? json_string(s) : NULL;
-    return text ? text : json_null();
-}
-
-static const char *revision_text(const struct join *j, const struct snapshot *seen, uint32_t revision) {
-    switch (revision) {
-    case REV_UNKNOWN:
-        return "?";
-    case REV_NONE:
-        return "-";
-    case REV_CONFLICT:
-        return "several";
-    case REV_FOREIGN:
-        return "not installed";
-    default:
-        return revision < seen->n_revisions ? join_names(j)->revisions[revision] : "?";
-    }
-}
-
-static const char *sync_text(enum sync_state s) {
-    switch (s) {
-    case SYNC_UNKNOWN:
-        return "?";
-    case SYNC_PENDING:
-        return "Pending";
-    case SYNC_ERROR:
-        return "Error";
-    case SYNC_SYNCED:
-        return "Synced";
-    }
-    return "?";
-}
-
-static const char *version_text(enum version_match v) {
-    switch (v) {
-    case VERSION_UNKNOWN:
-        return "?";
-    case VERSION_DIFFERS:
-        return "Differs";
-    case VERSION_MATCHES:
-        return "Matches";
-    case VERSION_AHEAD:
-        return "Ahead";
-    }
-    return "?";
-}
-
-static json_t *owner_text(const struct join *j, const struct proxy_row *p, const struct upgrade *u) {
-    struct buf b;
-    if (p->workload == IDX_NONE) {
-        return json_string("Pod");
-    }
-    buf_init(&b, 1024);
-    join_object_name(j, u, ABOUT_WORKLOAD, p->workload, &b);
-    const char *slash = b.p ? strchr(b.p, '/') : NULL; /* its namespace stands in a column of its own */
-    json_t *text = text_or_null(slash ? slash + 1 : b.p);
-    buf_done(&b);
-    return text;
-}
-
-static json_t *proxy_object(const struct join *j, const struct snapshot *seen, const struct upgrade *u, uint32_t i,
-                            int64_t now_ms) {
+static void proxy_witnesses(struct jtext *t, const struct join_names *n, const struct snapshot *seen, uint32_t i) {
     const struct proxy_row *p = &seen->proxies[i];
-    const struct join_names *n = join_names(j);
-    const struct inv_pod *pod = n->pods[i];
     const struct attach_fact *a = n->attached[i];
     const struct local_fact *l = n->local[i];
-    int64_t since_ms = p->state_since_ms != 0 && p->state_since_ms <= now_ms ? now_ms - p->state_since_ms : 0;
-    json_t *o = json_object();
-    json_object_set_new(o, "namespace", text_or_null(pod->namespace_));
-    json_object_set_new(o, "pod", text_or_null(pod->name));
-    json_object_set_new(o, "node", text_or_null(pod->node));
-    json_object_set_new(o, "owner", owner_text(j, p, u));
-    json_object_set_new(o, "state", json_string(state_name(p->state)));
-    json_object_set_new(o, "reason", p->reason != REASON_NONE ? json_string(reason_name(p->reason)) : json_null());
-    json_object_set_new(o, "since_ms", json_integer(since_ms));
-    json_object_set_new(o, "expected", json_string(revision_text(j, seen, p->expected)));
-    json_object_set_new(o, "injected", json_string(revision_text(j, seen, p->injected)));
-    json_object_set_new(o, "attached", json_string(revision_text(j, seen, p->attached)));
-    json_object_set_new(o, "replica",
-                        p->replica < seen->n_replicas ? text_or_null(n->replicas[p->replica]->name) : json_null());
-    json_object_set_new(o, "sync", json_string(sync_text(p->sync)));
-    json_object_set_new(o, "error", text_or_null(a ? a->error : NULL));
-    json_object_set_new(o, "dials", json_string(revision_text(j, seen, p->dials)));
-    json_object_set_new(o, "accepted_cds", text_or_null(l ? l->cds_version : NULL));
-    json_object_set_new(o, "acked_cds", text_or_null(a ? a->cds_acked : NULL));
-    json_object_set_new(o, "version", json_string(version_text(p->version)));
-    json_object_set_new(o, "sentence", json_string(p->reason == REASON_NONE ? "" : reason_sentence(p->reason)));
-    json_object_set_new(o, "remedy", json_string(reason_remedy(p->reason)));
-    return o;
+    jtext_str(t, "expected", row_revision(n, seen, p->expected));
+    jtext_str(t, "injected", row_revision(n, seen, p->injected));
+    jtext_str(t, "attached", row_revision(n, seen, p->attached));
+    jtext_str(t, "replica", p->replica < seen->n_replicas ? n->replicas[p->replica]->name : NULL);
+    jtext_str(t, "sync", row_sync(p->sync));
+    jtext_said(t, "error", a ? a->error : NULL);
+    jtext_said(t, "error_type", a ? a->error_type : NULL);
+    row_types(t, a);
+    jtext_str(t, "dials", row_revision(n, seen, p->dials));
+    jtext_said(t, "accepted_cds", l ? l->cds_version : NULL);
+    jtext_said(t, "acked_cds", a ? a->cds_acked : NULL);
+    jtext_said(t, "accepted_lds", l ? l->lds_version : NULL);
+    jtext_said(t, "acked_lds", a ? a->lds_acked : NULL);
+    jtext_str(t, "version", row_version(p->version));
+    jtext_said(t, "istio_version", a ? a->istio_version : NULL);
 }
 
-json_t *publish_proxies(const struct join *j, const struct snapshot *seen, const struct upgrade *u, int64_t now_ms) {
-    json_t *list = json_array();
+static void proxy_object(struct jtext *t, const struct join_names *n, const struct snapshot *seen, uint32_t i,
+                         int64_t now_ms) {
+    const struct proxy_row *p = &seen->proxies[i];
+    const struct inv_pod *pod = n->pods[i];
+    struct row_owner owner = row_owner(n, seen, i);
+    jtext_open(t, NULL, '{');
+    jtext_str(t, "namespace", pod->namespace_);
+    jtext_str(t, "pod", pod->name);
+    jtext_said(t, "node", pod->node);
+    jtext_str(t, "type", row_type(pod, n->attached[i]));
+    jtext_str(t, "owner", owner.name);
+    jtext_str(t, "owner_kind", owner.kind);
+    jtext_str(t, "state", state_name(p->state));
+    jtext_str(t, "reason", p->reason != REASON_NONE ? reason_name(p->reason) : NULL);
+    jtext_int(t, "since_ms", p->state_since_ms != 0 && p->state_since_ms <= now_ms ? now_ms - p->state_since_ms : 0);
+    proxy_witnesses(t, n, seen, i);
+    jtext_str(t, "whose", whose_name(reason_whose(p->reason)));
+    jtext_said(t, "image", pod->proxy_image);
+    jtext_str(t, "sentence", p->reason == REASON_NONE ? "" : reason_sentence(p->reason));
+    jtext_str(t, "remedy", reason_remedy(p->reason));
+    jtext_close(t, '}');
+}
+
+void publish_proxies(const struct join *j, const struct snapshot *seen, const char *upgrade, int64_t now_ms,
+                     struct buf *out) {
+    struct jtext t;
+    jtext_init(&t, out);
+    jtext_open(&t, NULL, '{');
+    jtext_str(&t, "upgrade", upgrade);
+    jtext_open(&t, "proxies", '[');
     for (uint32_t i = 0; i < seen->n_proxies; i++) {
-        bool its = !u->name || seen->namespaces[seen->proxies[i].ns].wave != IDX_NONE;
-        if (its && proxy_counts(&seen->proxies[i])) {
-            json_array_append_new(list, proxy_object(j, seen, u, i, now_ms));
+        const struct proxy_row *p = &seen->proxies[i];
+        bool its = !upgrade || seen->namespaces[p->ns].wave != IDX_NONE;
+        if (its && (proxy_counts(p) || p->reason != REASON_NONE)) {
+            proxy_object(&t, join_names(j), seen, i, now_ms);
         }
     }
-    json_t *o = json_object();
-    json_object_set_new(o, "upgrade", json_string(u->name));
-    json_object_set_new(o, "proxies", list);
-    return o;
+    jtext_close(&t, ']');
+    jtext_close(&t, '}');
 }
 
 /* --- metrics --- */

@@ -7,11 +7,14 @@ FAKE_KUBECTL_DIR holds objects.json {path: object}; calls.jsonl is what was aske
   flaky       number of reads that still fail
   sleep       seconds before any answer
   script.json list of objects: each read of a MeshUpgrade answers with the next, the last one stays
+FAKE_KUBECTL_GATE, when set, is the port of a gate that is asked what is asked of the gate.
 """
 import json
 import os
 import sys
 import time
+import urllib.error
+import urllib.request
 
 DIR = os.environ["FAKE_KUBECTL_DIR"]
 
@@ -48,7 +51,17 @@ def next_of_script():
     return script[0]
 
 
+def ask_gate(path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{os.environ['FAKE_KUBECTL_GATE']}{path}", timeout=20) as r:
+            return json.loads(r.read())
+    except urllib.error.HTTPError as e:
+        fail(f"Error from server ({e.reason.replace(' ', '')}): {e.read().decode()}")
+
+
 def get(path, objects):
+    if "FAKE_KUBECTL_GATE" in os.environ and "/proxy/" in path:
+        return ask_gate(path.split("/proxy", 1)[1])
     if count_down("flaky"):
         fail("Unable to connect to the server: net/http: TLS handshake timeout")
     if "/meshupgrades" in path and read("script.json"):

@@ -9,45 +9,9 @@ import sys
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-from cli_data import PROXIES, UPGRADES, proxies, upgrade  # noqa: E402
-
-BUILD = os.environ.get("MESHGATE_BUILD", os.path.join(os.path.dirname(os.path.dirname(HERE)), "build", "dev"))
-PROGRAM = os.path.join(BUILD, "bin", "kubectl-meshgate")
-DONE, ERROR, USAGE, HELD, PROGRESS = 0, 1, 2, 3, 4
-
-
-class Bench:
-    def __init__(self, folder):
-        self.folder = folder
-        self.env = dict(os.environ, FAKE_KUBECTL_DIR=str(folder), MESHGATE_KUBECTL=os.path.join(HERE, "fake_kubectl.py"))
-
-    def put(self, name, content):
-        (self.folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
-
-    def serve(self, *upgrades, views=()):
-        objects = {f"{UPGRADES}/{u['metadata']['name']}": u for u in upgrades}
-        for view in views:
-            objects[PROXIES.format(ns="istio-system", name=view["upgrade"])] = view
-        self.put("objects.json", objects)
-
-    def run(self, *args, code=DONE):
-        done = subprocess.run([PROGRAM, *args], env=self.env, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def calls(self):
-        path = self.folder / "calls.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def stored(self, name="to-1-30"):
-        return json.loads((self.folder / "objects.json").read_text())[f"{UPGRADES}/{name}"]
-
-
-@pytest.fixture(name="bench")
-def make_bench(tmp_path):
-    return Bench(tmp_path)
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from cli_bench import DONE, ERROR, HELD, PROGRAM, PROGRESS, USAGE, make_bench  # noqa: E402,F401
+from cli_data import UPGRADES, upgrade  # noqa: E402
 
 
 # ---- status ----
@@ -101,6 +65,14 @@ def test_status_as_json_is_the_object(bench):
     assert json.loads(bench.run("status", "-o", "json", code=PROGRESS).stdout) == upgrade()
 
 
+def test_status_as_yaml(bench):
+    bench.serve(upgrade())
+    out = bench.run("status", "-o", "yaml", code=PROGRESS).stdout
+    assert out.startswith("apiVersion: meshgate.io/v1alpha1\nkind: MeshUpgrade\nmetadata:\n  name: to-1-30\n")
+    assert "  - name: rest\n    namespaces:\n      percent: 100\n    approval: Manual\n" in out
+    assert '  startedAt: "2026-11-23T07:00:00Z"\n' in out and "\x1b" not in out
+
+
 def test_flags_are_handed_to_kubectl(bench):
     bench.serve(upgrade())
     bench.run("status", "to-1-30", "--kubeconfig", "/some/where", "--context=prod", code=PROGRESS)
@@ -110,7 +82,7 @@ def test_flags_are_handed_to_kubectl(bench):
 
 # ---- which upgrade ----
 
-@pytest.mark.parametrize("command", [["status"], ["watch"], ["proxies"], ["pause"], ["resume"], ["approve", "rest"]])
+@pytest.mark.parametrize("command", [["status"], ["watch"], ["pause"], ["resume"], ["approve", "rest"]])
 def test_several_upgrades_are_listed(bench, command):
     bench.serve(upgrade("a"), upgrade("b", phase="Completed"))
     done = bench.run(*command, code=USAGE)
@@ -227,57 +199,6 @@ def test_endless_conflicts_are_given_up(bench):
     assert bench.stored()["spec"]["paused"] is False
 
 
-# ---- proxies ----
-
-def test_proxies_table(bench):
-    bench.serve(upgrade(), views=[proxies()])
-    out = bench.run("proxies").stdout.splitlines()
-    assert out[0].split() == ["NAMESPACE", "POD", "NODE", "OWNER", "STATE", "REASON", "AGE", "EXPECTED", "INJECTED", "ATTACHED"]
-    assert [line.split()[0:2] for line in out[1:6]] == [["app-07", "web-2"], ["bank", "lonely"], ["rest", "web-3"],
-                                                        ["shop", "lonely"], ["shop", "web-1"]]
-    assert out[3].split() == ["rest", "web-3", "node-03", "Deployment/web", "NotStarted", "-", "2m", "canary", "old", "old"]
-    assert out[-1] == "5 of 5 proxies: Nacking 1, RestartPending 2, NotStarted 1, Moved 1"
-    column = out[0].index("STATE")
-    assert all(line[column - 1] == " " and line[column] != " " for line in out[1:6])
-    wide = bench.run("proxies", "-o", "wide").stdout.splitlines()
-    assert wide[0].split()[-3:] == ["SYNC", "VERSION", "REPLICA"]
-    assert wide[3].split()[-3:] == ["Synced", "Matches", "-"]
-
-
-def test_stuck_proxies_and_what_to_do(bench):
-    bench.serve(upgrade(), views=[proxies()])
-    out = bench.run("proxies", "--stuck", "--upgrade", "to-1-30").stdout
-    assert "web-1 " not in out and "web-3" not in out and "3 of 5 proxies: Nacking 1, RestartPending 2" in out
-    assert ("What to do:\n  BarePod (2): a bare pod: nothing re-creates it\n    > delete and create it again yourself\n"
-            "  Nack (1): rejects its configuration\n      istiod says: Error adding listener\n    > read istiod's error text\n") in out
-    assert [c["args"][-1] for c in bench.calls()] == [PROXIES.format(ns="istio-system", name="to-1-30")]
-
-
-def test_proxies_filters(bench):
-    bench.serve(upgrade(), views=[proxies()])
-    for state in ("NotStarted", "not-started", "NOT_STARTED"):
-        view = json.loads(bench.run("proxies", "--state", state, "-o", "json").stdout)
-        assert [p["pod"] for p in view["proxies"]] == ["web-3"] and view["upgrade"] == "to-1-30"
-    assert bench.run("proxies", "-n", "shop", "--stuck").stdout.count("lonely") == 1
-    assert bench.run("proxies", "-n", "nowhere").stdout.startswith("No proxy matches. There are 5: Moved 1")
-
-
-def test_nothing_is_stuck_and_nothing_is_there(bench):
-    view = proxies()
-    view["proxies"] = view["proxies"][:1]
-    bench.serve(upgrade(), views=[view])
-    assert bench.run("proxies", "--stuck").stdout == "No proxy is stuck. There are 1: Moved 1\n"
-    bench.serve(upgrade(), views=[{"upgrade": "to-1-30", "proxies": []}])
-    assert bench.run("proxies").stdout == "The gate knows no proxies of this upgrade.\n"
-
-
-def test_proxies_when_the_gate_cannot_be_asked(bench):
-    bench.serve(upgrade())
-    err = bench.run("proxies", "--gate-namespace", "mesh", code=ERROR).stderr
-    assert "can't ask the gate (Service meshgate in namespace mesh, see --gate-namespace)" in err
-    assert bench.calls()[-1]["args"][-1] == PROXIES.format(ns="mesh", name="to-1-30")
-
-
 # ---- watch ----
 
 def story():
@@ -367,7 +288,8 @@ def test_watch_redraws_on_a_terminal(bench):
 
 @pytest.mark.parametrize("args,text", [
     ([], "no command"), (["stauts"], 'unknown command "stauts"'), (["status", "a", "b"], 'unexpected argument "b"'),
-    (["approve"], "approve needs a wave"), (["status", "-o", "yaml"], "must be table, wide or json"),
+    (["approve"], "approve needs a wave"), (["status", "-o", "xml"], "must be table, wide, json or yaml"),
+    (["watch", "-o", "yaml"], "must be table, wide or json"),
     (["status", "--stuck"], "--stuck is a flag of proxies"), (["proxies", "--timeout", "1s"], "--timeout is a flag of watch"),
     (["status", "../x"], "cannot be the name"), (["status", "a?b"], "cannot be the name"),
     (["proxies", "--gate-namespace", "a/b"], "cannot be the name of a namespace"),
@@ -382,7 +304,7 @@ def test_usage_errors(bench, args, text):
 def test_help_and_version(bench):
     for args in (["help"], ["--help"], ["status", "-h"]):
         out = bench.run(*args).stdout
-        for word in ("status [UPGRADE]", "approve [UPGRADE] WAVE", "--stuck", "[$MESHGATE_KUBECTL]"):
+        for word in ("status [UPGRADE]", "explain NS/POD", "istiods", "check", "coverage", "--reason REASON", "approve [UPGRADE] WAVE", "--stuck", "[$MESHGATE_KUBECTL]"):
             assert word in out
         for code in range(5):
             assert re.search(rf"^  {code}  ", out, re.M)

@@ -15,6 +15,7 @@ static const char *const revisions[] = {"old", "canary"};
 static const int proxy_ports[] = {15020, 15021, 15090};
 static const int istiod_ports[] = {15014, 8080};
 #define N_REVISIONS 2
+#define N_SERVICES 3
 #define N_PROXY_PORTS 3
 #define N_ISTIOD_PORTS 2
 
@@ -35,7 +36,7 @@ struct replica {
 
 struct service {
     struct mesh_fronts *fronts;
-    size_t revision;
+    const char *name;
     uint32_t next;
     struct relay *relay;
 };
@@ -45,7 +46,7 @@ struct mesh_fronts {
     struct replica *replicas; /* of all revisions, one after the other */
     size_t n;
     struct port proxies[N_PROXY_PORTS];
-    struct service services[N_REVISIONS];
+    struct service services[N_SERVICES];
 };
 
 /* --- HTTP of proxies and istiods --- */
@@ -148,11 +149,17 @@ void mesh_fronts_update(struct mesh_fronts *f) {
 
 /* --- Services --- */
 
+static const json_t *service_object(const struct service *s) {
+    return store_get(s->fronts->opts.store, "services", "istio-system", s->name);
+}
+
+/* A tag's Service leads to the istiods of the revision in its label. */
 static const char *pick(void *ctx) {
     struct service *s = ctx;
     struct mesh_fronts *f = s->fronts;
-    for (uint32_t i = 0; i < f->opts.replicas; i++) {
-        const char *ip = world_istiod_ip(f->opts.world, revisions[s->revision], s->next++ % f->opts.replicas);
+    const char *revision = js_str(service_object(s), "metadata", "labels", "istio.io/rev", NULL);
+    for (uint32_t i = 0; revision && i < f->opts.replicas; i++) {
+        const char *ip = world_istiod_ip(f->opts.world, revision, s->next++ % f->opts.replicas);
         if (ip && !world_istiod_dead(f->opts.world, ip)) {
             return ip;
         }
@@ -160,13 +167,12 @@ static const char *pick(void *ctx) {
     return NULL;
 }
 
-static bool open_service(struct mesh_fronts *f, size_t revision, struct err *err) {
-    struct service *s = &f->services[revision];
-    char name[64];
-    snprintf(name, sizeof name, "istiod-%s", revisions[revision]);
-    const char *ip = js_str(store_get(f->opts.store, "services", "istio-system", name), "spec", "clusterIP", NULL);
+static bool open_service(struct mesh_fronts *f, size_t i, struct err *err) {
+    static const char *const names[N_SERVICES] = {"istiod-old", "istiod-canary", "istiod-revision-tag-default"};
+    struct service *s = &f->services[i];
     s->fronts = f;
-    s->revision = revision;
+    s->name = names[i];
+    const char *ip = js_str(service_object(s), "spec", "clusterIP", NULL);
     if (!ip) {
         return true;
     }
@@ -191,7 +197,9 @@ static bool open_all(struct mesh_fronts *f, struct err *err) {
             }
         }
         free(sans);
-        if (!open_service(f, rev, err)) {
+    }
+    for (size_t i = 0; i < N_SERVICES; i++) {
+        if (!open_service(f, i, err)) {
             return false;
         }
     }
@@ -218,7 +226,7 @@ void mesh_fronts_free(struct mesh_fronts *f) {
     if (!f) {
         return;
     }
-    for (size_t i = 0; i < N_REVISIONS; i++) {
+    for (size_t i = 0; i < N_SERVICES; i++) {
         relay_free(f->services[i].relay);
     }
     for (size_t i = 0; i < f->n; i++) {

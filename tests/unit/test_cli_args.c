@@ -42,10 +42,40 @@ static void commands_and_names(void **state) {
     assert_string_equal(a.wave, "w");
     assert_true(parse("x --context c proxies -n shop --stuck --state Syncing --upgrade u"));
     assert_string_equal(a.context, "c");
-    assert_string_equal(a.namespace_, "shop");
-    assert_string_equal(a.state, "Syncing");
+    assert_string_equal(a.filter.namespace_, "shop");
+    assert_string_equal(a.filter.state, "Syncing");
     assert_string_equal(a.upgrade, "u");
-    assert_true(a.stuck);
+    assert_true(a.filter.stuck);
+}
+
+static void what_the_gate_is_asked(void **state) {
+    (void)state;
+    assert_true(parse("x proxies"));
+    assert_null(a.upgrade);
+    assert_true(
+        parse("x proxies --state not-started,Nacking --reason nack --type ZTunnel --owner deploy/web,db --node n1,n2 "
+              "--revision none"));
+    assert_string_equal(a.filter.owner, "deploy/web,db");
+    static const char *const rows[] = {"x explain shop/web-1",
+                                       "x explain proxy shop/web-1",
+                                       "x explain pod shop/web-1",
+                                       "x explain web-1 -n shop",
+                                       "x explain proxy web-1 --namespace=shop",
+                                       "x explain shop/web-1 -n shop"};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        assert_true(parse(rows[i]));
+        assert_int_equal(a.command, COMMAND_EXPLAIN);
+        assert_string_equal(a.filter.namespace_, "shop");
+        assert_string_equal(a.pod, "web-1");
+    }
+    assert_true(parse("x istiods -o wide"));
+    assert_int_equal(a.command, COMMAND_ISTIODS);
+    assert_true(parse("x check -o json"));
+    assert_int_equal(a.command, COMMAND_CHECK);
+    assert_true(parse("x coverage"));
+    assert_int_equal(a.command, COMMAND_COVERAGE);
+    assert_true(parse("x status -o yaml"));
+    assert_int_equal(a.output, OUTPUT_YAML);
 }
 
 static void help_and_version_need_nothing_else(void **state) {
@@ -69,7 +99,25 @@ static void wrong_usage_is_named(void **state) {
                 {"x approve", "needs a wave"},
                 {"x pause --state Moved", "--state is a flag of proxies"},
                 {"x status --until-held", "--until-held is a flag of watch"},
-                {"x status -o xml", "must be table, wide or json"},
+                {"x status -o xml", "must be table, wide, json or yaml"},
+                {"x proxies -o yaml", "must be table, wide or json"},
+                {"x proxies --state Gone", "--state: there is no state \"Gone\""},
+                {"x proxies --state Moved,", "--state: the list has an empty item"},
+                {"x proxies --reason None", "there is no reason \"None\""},
+                {"x proxies --type envoy", "there is no type \"envoy\""},
+                {"x check --state Moved", "--state is a flag of proxies"},
+                {"x check u", "unexpected argument \"u\""},
+                {"x istiods -n a", "--namespace is a flag of proxies and explain"},
+                {"x coverage --upgrade u", "--upgrade is a flag of"},
+                {"x explain", "explain needs a pod"},
+                {"x explain proxy", "explain needs a pod"},
+                {"x explain web-1", "in which namespace is web-1?"},
+                {"x explain node n1", "unexpected argument \"n1\""},
+                {"x explain a/b -n c", "two namespaces are named: c and a"},
+                {"x explain a/b -n cc", "two namespaces are named: cc and a"},
+                {"x explain a/b/c", "\"b/c\" cannot be the name of a pod"},
+                {"x explain ../b&c", "cannot be the name of a namespace"},
+                {"x explain a/", "\"\" cannot be the name of a pod"},
                 {"x status U", "cannot be the name of a MeshUpgrade"},
                 {"x status --gate-namespace=.", "cannot be the name of a namespace"}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -95,12 +143,29 @@ static void names_cannot_leave_their_path(void **state) {
     assert_true(args_name_ok(text));
 }
 
+static void what_there_is_is_listed(void **state) {
+    (void)state;
+    struct buf b;
+    buf_init(&b, 10000);
+    assert_false(parse("x proxies --type envoy"));
+    assert_string_equal(a.unknown, "type");
+    filter_known(a.unknown, &b);
+    assert_string_equal(b.p, "sidecar, gateway, waypoint, ztunnel");
+    buf_reset(&b);
+    filter_known("reason", &b);
+    assert_non_null(strstr(b.p, "PausedByRequest, "));
+    assert_null(strstr(b.p, "None"));
+    assert_false(b.over);
+    assert_false(parse("x proxies --type ,"));
+    assert_null(a.unknown);
+    buf_done(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(commands_and_names),
-        cmocka_unit_test(help_and_version_need_nothing_else),
-        cmocka_unit_test(wrong_usage_is_named),
-        cmocka_unit_test(names_cannot_leave_their_path),
+        cmocka_unit_test(commands_and_names),      cmocka_unit_test(what_the_gate_is_asked),
+        cmocka_unit_test(what_there_is_is_listed), cmocka_unit_test(help_and_version_need_nothing_else),
+        cmocka_unit_test(wrong_usage_is_named),    cmocka_unit_test(names_cannot_leave_their_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -372,6 +372,21 @@ static void what_happens_is_told_as_events(void **state) {
     free(reply.body);
 }
 
+/* Proxies in the view; 0: no such upgrade. */
+static size_t n_proxies(struct fix *f, const char *upgrade) {
+    struct buf out;
+    struct err err = {0};
+    buf_init(&out, 1 << 20);
+    size_t n = 0;
+    if (gate_write_proxies(f->gate, upgrade, &out)) {
+        json_t *v = js_parse(out.p, out.len, 1 << 20, &err);
+        n = json_array_size(json_object_get(v, "proxies"));
+        json_decref(v);
+    }
+    buf_done(&out);
+    return n;
+}
+
 static void views(void **state) {
     struct fix *f = *state;
     create(f, "up", ALL);
@@ -379,15 +394,27 @@ static void views(void **state) {
     json_t *v = gate_view_upgrades(f->gate);
     assert_string_equal(js_text(json_array_get(json_object_get(v, "upgrades"), 0), "name", NULL), "up");
     json_decref(v);
-    v = gate_view_proxies(f->gate, "up");
-    assert_true(json_array_size(json_object_get(v, "proxies")) >= 8);
-    json_decref(v);
-    assert_null(gate_view_proxies(f->gate, "nosuch"));
+    assert_int_equal(n_proxies(f, "up"), n_proxies(f, NULL));
+    assert_true(n_proxies(f, NULL) >= 8);
+    assert_int_equal(n_proxies(f, "nosuch"), 0);
     v = gate_view_revisions(f->gate);
     assert_int_equal(json_array_size(json_object_get(v, "revisions")), 2);
     json_decref(v);
     v = gate_view_nodes(f->gate);
     assert_true(json_array_size(json_object_get(v, "nodes")) >= 2);
+    json_decref(v);
+    v = gate_view_check(f->gate);
+    assert_int_equal(json_array_size(json_object_get(v, "sections")), 6);
+    json_decref(v);
+    assert_null(gate_view_explain(f->gate, "app-00", "nosuch"));
+    const struct inv_pod *pod = inventory_of(f->gate->inventory)->pods;
+    while (pod && (!pod->injected || pod->deleting)) {
+        pod = pod->hh.next;
+    }
+    assert_non_null(pod);
+    v = gate_view_explain(f->gate, pod->namespace_, pod->name);
+    assert_string_equal(js_text(v, "uid", NULL), pod->uid);
+    assert_true(js_text(v, "rule", NULL)[0] != '\0');
     json_decref(v);
     struct buf why;
     buf_init(&why, 1000);

@@ -6,6 +6,7 @@
 #include "cmocka_all.h"
 #include "core/decide.h"
 #include "gate/publish.h"
+#include "gate/row_text.h"
 #include "gate_mesh.h"
 #include "lib/base/json.h"
 #include "lib/base/mem.h"
@@ -248,19 +249,33 @@ static void a_blocked_one_keeps_its_progress(void **state) {
     json_decref(s);
 }
 
+static json_t *table(struct gate_mesh *f, const struct snapshot *seen, const char *upgrade) {
+    struct buf out;
+    struct err err = {0};
+    buf_init(&out, 1 << 20);
+    publish_proxies(f->join, seen, upgrade, sched_now(f->sched), &out);
+    assert_false(out.over);
+    json_t *v = js_parse(out.p, out.len, 1 << 20, &err);
+    assert_string_equal(err.text, "");
+    buf_done(&out);
+    return v;
+}
+
 static void the_table_of_proxies(void **state) {
     struct gate_mesh *f = *state;
     gate_mesh_hear(f);
     const struct snapshot *seen = gate_mesh_join(f);
     gate_mesh_pass(f, 700);
-    json_t *v = publish_proxies(f->join, seen, &f->upgrade, sched_now(f->sched));
+    json_t *v = table(f, seen, "up");
     assert_text(v, "upgrade", "up");
     const json_t *list = json_object_get(v, "proxies"), *row = NULL;
     assert_int_equal(json_array_size(list), seen->n_proxies);
     for (size_t i = 0; i < json_array_size(list) && !row; i++) {
         const json_t *r = json_array_get(list, i);
-        row = strcmp(js_text(r, "owner", NULL), "Deployment/web") == 0 ? r : NULL;
+        row = strcmp(js_text(r, "owner", NULL), "web") == 0 ? r : NULL;
     }
+    assert_text(row, "owner_kind", "Deployment");
+    assert_text(row, "type", "sidecar");
     assert_text(row, "state", "NotStarted");
     assert_text(row, "expected", "old");
     assert_text(row, "attached", "old");
@@ -269,8 +284,54 @@ static void the_table_of_proxies(void **state) {
     assert_text(row, "version", "Matches");
     assert_text(row, "accepted_cds", f->accepted);
     assert_text(row, "acked_cds", f->version);
+    assert_text(row, "accepted_lds", f->accepted);
+    assert_text(row, "acked_lds", f->version);
+    assert_true(json_is_object(json_object_get(row, "types")));
     assert_int_equal(js_int(row, 0, "since_ms", NULL), 700);
     json_decref(v);
+    v = table(f, seen, NULL);
+    assert_true(json_is_null(json_object_get(v, "upgrade")));
+    assert_int_equal(json_array_size(json_object_get(v, "proxies")), seen->n_proxies);
+    json_decref(v);
+}
+
+static void sync_type_by_type(void **state) {
+    (void)state;
+    static const struct {
+        const char *letters, *text;
+    } rows[] = {{"", "{\"types\":{}}"},
+                {"SPEN", "{\"types\":{\"CDS\":\"Synced\",\"LDS\":\"Pending\",\"EDS\":\"Error\",\"RDS\":\"NotSent\"}}"},
+                {"S-------S-P", "{\"types\":{\"CDS\":\"Synced\",\"WDS\":\"Synced\",\"others\":\"Pending\"}}"},
+                {"?x-------------------S", "{\"types\":{}}"}}; /* from a peer: unknown letters, too many of them */
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct attach_fact a = {.types = (char *)(uintptr_t)rows[i].letters};
+        struct buf out;
+        struct jtext t;
+        buf_init(&out, 1000);
+        jtext_init(&t, &out);
+        jtext_open(&t, NULL, '{');
+        row_types(&t, &a);
+        jtext_close(&t, '}');
+        assert_string_equal(out.p, rows[i].text);
+        buf_done(&out);
+    }
+}
+
+static void a_bare_pod_is_its_own_owner(void **state) {
+    struct gate_mesh *f = *state;
+    gate_mesh_hear(f);
+    const struct snapshot *seen = gate_mesh_join(f);
+    uint32_t i = 0;
+    while (i < seen->n_proxies && seen->proxies[i].workload != IDX_NONE) {
+        i++;
+    }
+    if (i == seen->n_proxies) { /* make one */
+        i = 0;
+        seen->proxies[i].workload = IDX_NONE;
+    }
+    struct row_owner o = row_owner(join_names(f->join), seen, i);
+    assert_string_equal(o.kind, "Pod");
+    assert_string_equal(o.name, join_names(f->join)->pods[i]->name);
 }
 
 static void metrics_have_no_names_of_pods(void **state) {
@@ -310,6 +371,8 @@ int main(void) {
         TEST(counts_alone_are_not_urgent),
         TEST(a_blocked_one_keeps_its_progress),
         TEST(the_table_of_proxies),
+        TEST(a_bare_pod_is_its_own_owner),
+        cmocka_unit_test(sync_type_by_type),
         TEST(metrics_have_no_names_of_pods),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
