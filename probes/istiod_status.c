@@ -334,14 +334,16 @@ static bool whole(struct record *r, const struct skim *body, struct span *out) {
         *out = (struct span){p->p + body->at, p->p + body->at + body->left};
         return true;
     }
-    struct piece pieces[64];
-    size_t n = skim_pieces(body, pieces, sizeof pieces / sizeof *pieces);
-    if (n == 0 && body->left > 0) {
-        return false;
-    }
+    size_t cap = body->n - body->i + 1;
+    struct piece *pieces = mem_alloc(cap * sizeof *pieces);
+    size_t n = skim_pieces(body, pieces, cap);
     buf_reset(&r->copy);
     for (size_t i = 0; i < n; i++) {
         buf_add(&r->copy, pieces[i].p, pieces[i].len);
+    }
+    free(pieces);
+    if (r->copy.len != body->left) {
+        return false;
     }
     const uint8_t *at = (const uint8_t *)(r->copy.p != NULL ? r->copy.p : "");
     *out = (struct span){at, at + r->copy.len};
