@@ -47,6 +47,7 @@ struct reader {
     struct rung0 now, at_connections, at_syncz;
     char version[64]; /* of istiod, "" not known */
     bool has_metrics, metrics_ok, want_syncz, status_only;
+    bool second; /* the latest whole syncz was a second look */
     uint64_t bytes, questions;
     bool news, retell;
 };

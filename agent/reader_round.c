@@ -10,6 +10,7 @@ enum {
     AUDIT_MS = 5 * 60 * 1000,       /* of the whole syncz while something moves */
     IDLE_AUDIT_MS = 10 * 60 * 1000, /* when nothing does; also until a refused JSON is tried again */
     IDLE_CONNECTIONS_MS = 60 * 1000,
+    SECOND_MS = 45 * 1000, /* from a whole syncz to a second look; longer than an acknowledgement may take */
     STATUS_MS = 60 * 1000, /* the protobuf syncz can lock a proxy for good: never more often, whatever the period */
     WORD_MS = 1000,        /* in a long round the gate is told that we are alive */
 };
@@ -87,6 +88,14 @@ static bool syncz_is_due(const struct reader *r) {
            (r->n_focus > 0 && !by_namespace(r)) || r->now.uptime_s < r->at_syncz.uptime_s;
 }
 
+/* One reading that finds somebody behind proves nothing, and bad news must not grow old unread: while the mesh is idle, who
+ * was behind is looked at once more, and who rejects or stands still in every round until he is well. */
+static bool second_look_is_due(const struct reader *r) {
+    return r->idle && r->syncz_ms && r->asked_ms - r->syncz_ms >= SECOND_MS &&
+           (replica_has_trouble(r->replica, r->syncz_ms - SECOND_MS) ||
+            (!r->second && replica_has_trouble(r->replica, r->syncz_ms)));
+}
+
 static bool json_is_refused(const struct reader *r) {
     return r->refused_ms && r->asked_ms - r->refused_ms < IDLE_AUDIT_MS;
 }
@@ -121,8 +130,10 @@ static void on_connections(void *ctx, const struct io_answer *a) {
     } else if (json_is_refused(r)) {
         step(r, RUNG_STATUS);
     } else {
+        bool due = syncz_is_due(r), again = !due && second_look_is_due(r);
         hunt_round(r->hunt);
-        step(r, syncz_is_due(r) && !hunt_forbids_syncz(r->hunt, r->asked_ms) ? RUNG_SYNCZ : RUNG_NAMESPACE);
+        r->second = (due || again) ? again : r->second;
+        step(r, (due || again) && !hunt_forbids_syncz(r->hunt, r->asked_ms) ? RUNG_SYNCZ : RUNG_NAMESPACE);
     }
 }
 

@@ -242,6 +242,16 @@ void replica_commit_status(struct replica *r, int64_t now_ms) {
     replica_drop(r);
 }
 
+bool replica_has_trouble(const struct replica *r, int64_t before_ms) {
+    for (const struct entry *e = r->entries; e; e = e->hh.next) {
+        bool behind = e->sync == MESHGATE__V1__SYNC__SYNC_IS_PENDING && e->pending_since_ms <= before_ms;
+        if (behind || e->sync == MESHGATE__V1__SYNC__SYNC_IS_ERROR) {
+            return true;
+        }
+    }
+    return false;
+}
+
 size_t replica_count(const struct replica *r) {
     return HASH_COUNT(r->entries);
 }

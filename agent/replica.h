@@ -39,6 +39,8 @@ void replica_each(const struct replica *r, void (*fn)(void *ctx, const struct re
 const char *replica_connection(const struct replica *r, const char *id);
 /* The proxy's question was answered: it lags because nothing concerns it. */
 void replica_spare(struct replica *r, const char *id);
+/* Somebody rejects, or had not acknowledged what was sent before before_ms when it was read last. */
+bool replica_has_trouble(const struct replica *r, int64_t before_ms);
 /* Some proxy lags. */
 bool replica_has_laggards(const struct replica *r);
 

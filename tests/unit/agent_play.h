@@ -41,6 +41,7 @@ struct play {
     unsigned asked_cert, asked_connections, asked_syncz, asked_ns, forgot, opens, hellos, reports, fulls;
     uint64_t seq;
     bool answer_acks;
+    bool behind;  /* syncz says that web.shop has not acknowledged */
     bool witness; /* as the latest Hello said */
     char witness_why[256];
     Meshgate__V1__AgentMessage *last;           /* latest report */
@@ -97,6 +98,11 @@ static const char syncz[] =
     "[{\"cluster_id\":\"K\",\"proxy\":\"web.shop\",\"proxy_type\":\"sidecar\",\"istio_version\":\"1.30.3\","
     "\"resources\":{\"type.googleapis.com/envoy.config.cluster.v3.Cluster\":{\"sent\":\"" N1 "\",\"acked\":\"" N1
     "\",\"sentTime\":\"2026-11-23T06:00:01Z\"}}}]";
+#define N0 "2026-11-23T05:00:00Z/90a0a0a0a-0000-1111-2222-333344445555"
+static const char syncz_behind[] =
+    "[{\"cluster_id\":\"K\",\"proxy\":\"web.shop\",\"proxy_type\":\"sidecar\",\"istio_version\":\"1.30.3\","
+    "\"resources\":{\"type.googleapis.com/envoy.config.cluster.v3.Cluster\":{\"sent\":\"" N1 "\",\"acked\":\"" N0
+    "\",\"sentTime\":\"2026-11-23T06:00:01Z\"}}}]";
 static const char one_connection[] = "{\"totalClients\":1,\"clients\":[{\"connectionId\":\"web.shop-1\",\"connectedAt\":"
                                      "\"2026-11-23T06:00:00Z\",\"address\":\"10.0.0.9:4000\"}]}";
 
@@ -128,7 +134,7 @@ static struct io_question *io_ask(void *self, const struct io_target *t, const c
         free(half);
         return q;
     }
-    return q_new(p, 5, IO_OK, syncz, fn, ctx);
+    return q_new(p, 5, IO_OK, p->behind ? syncz_behind : syncz, fn, ctx);
 }
 
 static void io_forget(void *self, const char *id) {

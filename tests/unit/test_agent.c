@@ -115,6 +115,28 @@ static void test_idle_ladder(void **state) {
     play_free(p);
 }
 
+/* Idle, and somebody has not acknowledged: he is looked at again, each minute until he has. */
+static void test_second_look(void **state) {
+    (void)state;
+    struct play *p = play_new();
+    run(p, 10);
+    p->metrics_text = COUNTS("0", "1");
+    p->behind = true;
+    assign_as(p, true, false, 15000, true, 0);
+    live(p, 30000);
+    assert_int_equal(p->asked_syncz, 1);
+    live(p, 60000);
+    assert_int_equal(p->asked_syncz, 2);
+    live(p, 300000);
+    assert_in_range(p->asked_syncz, 6, 8);
+    p->behind = false;
+    live(p, 75000);
+    unsigned last = p->asked_syncz;
+    live(p, 400000);
+    assert_int_equal(p->asked_syncz, last);
+    play_free(p);
+}
+
 /* What the agent says that the gate must hold is what a gate that took its reports holds. */
 static void test_digest_of_what_was_told(void **state) {
     (void)state;
@@ -308,6 +330,7 @@ int main(void) {
         cmocka_unit_test(test_locked_pushes_are_named),
         cmocka_unit_test(test_refusal_leads_to_the_status_once_a_minute),
         cmocka_unit_test(test_idle_ladder),
+        cmocka_unit_test(test_second_look),
         cmocka_unit_test(test_digest_of_what_was_told),
         cmocka_unit_test(test_cut_answer_is_garbled_not_fewer_proxies),
         cmocka_unit_test(test_cut_syncz_proves_nothing),
