@@ -14,6 +14,7 @@ enum scene {
     SCENE_FROZEN,      /* ... stands still */
     SCENE_UNINSTALLED, /* ... and its objects are removed */
     SCENE_QUIET,       /* no upgrade, no pushes, for a long time */
+    SCENE_LOCKED,      /* somebody's protobuf syncz has locked a proxy */
     SCENE_SHADOWED,    /* somebody makes a tag canary that points to old */
     SCENE_IN_PLACE,    /* old is upgraded in place, canary is not */
     SCENE_UPGRADE,     /* namespaces app-00 ... are moved from old to canary */
@@ -58,8 +59,6 @@ static const struct cause causes[] = {
     WATCHED("in a sandbox that hides its processes", "fault hidden app-09/web-", "", "app-09/web-", UNKNOWN, NODE_NOT_SEEN,
             "Deployment/web"),
     WATCHED("stats ports closed", "fault mute app-11/web-", "", "app-11/web-", UNKNOWN, VERSION_UNSEEN, "Deployment/web"),
-    WATCHED("Envoy stands still behind its agent", "fault stuck app-12/web-", "", "app-12/web-", CONFLICT,
-            VERSION_DISAGREES, "Deployment/web"),
     WATCHED("no acknowledgements any more", "fault withhold app-14/web-", "", "app-14/web-", STALE, ACK_OVERDUE,
             "Deployment/web"),
     WATCHED("configuration rejected", TO_CANARY("app-17"), "nack app-17", "app-17/web-", NACKING, NACK, "Deployment/web"),
@@ -163,6 +162,8 @@ static const struct cause causes[] = {
      LABEL_CANARY("app-03") "restart app-03/web", "app-03/web-~", STATE_SYNCING, REASON_UNSCHEDULABLE, "Deployment/web"},
     {SCENE_QUIET, "a rollout beyond its deadline", "", "", "", "app-03/web-", STATE_RESTART_PENDING, REASON_ROLLOUT_OVERDUE,
      "Deployment/web"},
+    {SCENE_LOCKED, "locked by its istiod", "", "", "lock app-01/web-", "app-01/web-", STATE_STALE,
+     REASON_PROXY_PUSH_BLOCKED, "Deployment/web"},
     /* ---- names ---- */
     {SCENE_SHADOWED, "a tag with the name of a revision", "", TO_CANARY("app-01"), "create tag canary old", "app-01/web-",
      STATE_CONFLICT, REASON_TWO_INJECTORS, "Deployment/web"},
@@ -180,6 +181,8 @@ static const struct cause causes[] = {
      "app-04/halted-", STATE_RESTART_PENDING, REASON_WORKLOAD_PAUSED, "Deployment/halted"},
     {SCENE_UPGRADE, "rejects the new revision's configuration", "", "", "nack app-06", "app-06/", STATE_NACKING,
      REASON_NACK, "Deployment/web"},
+    {SCENE_UPGRADE, "Envoy stands still behind its agent", "", "", "fault stuck app-12/web-", "app-12/", STATE_CONFLICT,
+     REASON_VERSION_DISAGREES, "Deployment/web"},
     {SCENE_UPGRADE, "cut off after the move", "", "", "fault cut app-07/web-", "app-07/", STATE_DETACHED, REASON_NO_STREAM,
      "Deployment/web"},
 };

@@ -30,13 +30,14 @@ static const struct setting {
     [SCENE_DOWN] = {1, NULL, 0, 6 * MINUTE},
     [SCENE_FROZEN] = {1, NULL, 0, 25 * SECOND},
     [SCENE_UNINSTALLED] = {1, NULL, 0, 6 * MINUTE},
+    [SCENE_LOCKED] = {2, NULL, 5 * SECOND, 2 * MINUTE},
     [SCENE_SHADOWED] = {2, NULL, 0, 2 * MINUTE},
-    [SCENE_IN_PLACE] = {2, NULL, 0, 6 * MINUTE},
+    [SCENE_IN_PLACE] = {2, NULL, 0, 12 * MINUTE},
     [SCENE_QUIET] = {2, NULL, 0, 14 * MINUTE},
     [SCENE_UPGRADE] = {2,
                        "{\"from\":{\"revision\":\"old\"},\"to\":{\"revision\":\"canary\"},\"waves\":[{\"name\":\"all\","
                        "\"soak\":\"2h\"}],\"policy\":{\"maxInFlight\":{\"namespaces\":20}}}",
-                       0, 3 * MINUTE},
+                       5 * SECOND, 3 * MINUTE},
 };
 
 /* What became of one cause. */
