@@ -81,14 +81,15 @@ static bool by_namespace(const struct reader *r) {
     return drift_has(r->version, DRIFT_JSON_NAMESPACE);
 }
 
+static bool json_is_refused(const struct reader *r) {
+    return r->refused_ms && r->asked_ms - r->refused_ms < IDLE_AUDIT_MS;
+}
+
 static bool syncz_is_due(const struct reader *r) {
     int64_t every = r->idle ? IDLE_AUDIT_MS : AUDIT_MS;
     return !r->syncz_ms || r->asked_ms - r->syncz_ms >= every || r->want_syncz || r->n_focus > FOCUS_MAX ||
-           (r->n_focus > 0 && !by_namespace(r)) || r->now.uptime_s < r->at_syncz.uptime_s;
-}
-
-static bool json_is_refused(const struct reader *r) {
-    return r->refused_ms && r->asked_ms - r->refused_ms < IDLE_AUDIT_MS;
+           (r->n_focus > 0 && !by_namespace(r)) || r->now.uptime_s < r->at_syncz.uptime_s ||
+           (r->status_only && !json_is_refused(r));
 }
 
 static bool connections_are_due(const struct reader *r) {
