@@ -6,6 +6,7 @@
 #include "agent/local_pod.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/wire/digest.h"
 
 /* Proxies asked at the same time. */
 #define AT_ONCE 8
@@ -14,6 +15,7 @@
 
 struct gone {
     char *uid;
+    uint64_t told;
     struct gone *next;
 };
 
@@ -23,6 +25,7 @@ struct local {
     struct timer timer;
     struct local_pod *pods;
     struct gone *gone;
+    struct wire_digest digest; /* of what was told in this session */
     uint32_t look;
     uint32_t open;       /* pods with a question under way */
     int64_t scan_ms;     /* begin of the look under way */
@@ -119,6 +122,7 @@ static void forget_gone(struct local *l) {
         }
         struct gone *g = mem_alloc(sizeof *g);
         g->uid = mem_dup(p->dial.pod_uid);
+        g->told = p->told;
         g->next = l->gone;
         l->gone = g;
         HASH_DEL(l->pods, p);
@@ -187,7 +191,12 @@ void local_all_dirty(struct local *l) {
     struct local_pod *p, *next;
     HASH_ITER(hh, l->pods, p, next) {
         p->dirty = true;
+        p->told = 0;
     }
+    for (struct gone *g = l->gone; g; g = g->next) {
+        g->told = 0;
+    }
+    l->digest = (struct wire_digest){0};
     l->news = true;
 }
 
@@ -201,6 +210,7 @@ bool local_fill(struct local *l, struct report *rep) {
     while (l->gone && !report_full(rep)) {
         struct gone *g = l->gone;
         l->gone = g->next;
+        wire_digest_change(&l->digest, g->told, 0);
         report_local_gone(rep, g->uid);
         free(g);
     }
@@ -210,10 +220,16 @@ bool local_fill(struct local *l, struct report *rep) {
         if (p->dirty && report_full(rep)) {
             all = false;
         } else if (p->dirty) {
-            local_pod_fill(p, report_local(rep));
+            Meshgate__V1__LocalProxy *x = report_local(rep);
+            local_pod_fill(p, x);
+            uint64_t now_told = wire_local_hash(x);
+            wire_digest_change(&l->digest, p->told, now_told);
+            p->told = now_told;
             report_count(rep, ENTRY_BYTES);
         }
     }
+    rep->scan.digest = l->digest.sum;
+    rep->scan.entries = l->digest.entries;
     rep->scan.complete = all && l->complete_ms > 0;
     rep->scan.age_ms = l->complete_ms ? (uint32_t)(now - l->complete_ms) : 0;
     if (all) {

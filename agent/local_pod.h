@@ -28,6 +28,7 @@ struct local_pod {
     uint32_t look;  /* scan that had it last */
     uint32_t asked; /* scan in which it was asked */
     bool dirty;
+    uint64_t told;     /* wire_local_hash() of what the gate was told of it in this session, 0: nothing */
     UT_hash_handle hh; /* by dial.pod_uid */
 };
 

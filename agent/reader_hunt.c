@@ -15,7 +15,8 @@ enum {
     SEARCH_A_ROUND = 1000,
     SWEEP_A_ROUND = 64,
     PROXIES_A_ROUND = 5000,
-    HANGS_A_ROUND = 4,
+    HANGS_A_ROUND = 6,
+    HANGS_OF_PROXY = 2, /* one alone may be chance on a busy istiod, and a name is an accusation */
     SWEEP_MS = 60 * 1000,
     SLOW_MS = 60 * 1000, /* a whole syncz that hung although no namespace does */
 };
@@ -223,13 +224,16 @@ static void on_proxy(struct hunt *h, enum hunt_result x) {
 }
 
 static void on_proxy_control(struct hunt *h, enum hunt_result x, int64_t now_ms) {
-    struct suspect *s = &h->suspects.all[h->suspects.next++];
+    struct suspect *s = &h->suspects.all[h->suspects.next];
     if (x != HUNT_ANSWERED) {
         h->step = DONE;
         return;
     }
-    spaces_name(h->spaces, s->id, s->connection, now_ms);
     h->step = PROXIES;
+    if (++s->hangs == HANGS_OF_PROXY) {
+        spaces_name(h->spaces, s->id, s->connection, now_ms);
+        h->suspects.next++;
+    }
 }
 
 void hunt_result(struct hunt *h, enum hunt_result x, int64_t now_ms) {

@@ -82,10 +82,15 @@ static bool by_namespace(const struct reader *r) {
     return drift_has(r->version, DRIFT_JSON_NAMESPACE);
 }
 
+static bool json_is_refused(const struct reader *r) {
+    return r->refused_ms && r->asked_ms - r->refused_ms < IDLE_AUDIT_MS;
+}
+
 static bool syncz_is_due(const struct reader *r) {
     int64_t every = r->idle ? IDLE_AUDIT_MS : AUDIT_MS;
     return !r->syncz_ms || r->asked_ms - r->syncz_ms >= every || r->want_syncz || r->n_focus > FOCUS_MAX ||
-           (r->n_focus > 0 && !by_namespace(r)) || r->now.uptime_s < r->at_syncz.uptime_s;
+           (r->n_focus > 0 && !by_namespace(r)) || r->now.uptime_s < r->at_syncz.uptime_s ||
+           (r->status_only && !json_is_refused(r));
 }
 
 /* One reading that finds somebody behind proves nothing, and bad news must not grow old unread: while the mesh is idle, who
@@ -94,10 +99,6 @@ static bool second_look_is_due(const struct reader *r) {
     return r->idle && r->syncz_ms && r->asked_ms - r->syncz_ms >= SECOND_MS &&
            (replica_has_trouble(r->replica, r->syncz_ms - SECOND_MS) ||
             (!r->second && replica_has_trouble(r->replica, r->syncz_ms)));
-}
-
-static bool json_is_refused(const struct reader *r) {
-    return r->refused_ms && r->asked_ms - r->refused_ms < IDLE_AUDIT_MS;
 }
 
 static bool connections_are_due(const struct reader *r) {

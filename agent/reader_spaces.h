@@ -33,6 +33,7 @@ struct suspect {
     char *id, *connection;
     bool lags;
     int64_t sent_ms;
+    uint32_t hangs;
 };
 
 /* In the order in which they are to be asked. */

@@ -65,6 +65,15 @@ static bool stream_of(const struct attach_fact *f, const struct inv_pod *pod, bo
     return early_ms <= CREATED_SLACK_MS || (same_address && own_revision && early_ms <= SAME_ADDRESS_SLACK_MS);
 }
 
+/*
+ * The protobuf syncz lists names without streams or times. It is believed of this pod when it was read after the pod was
+ * made, and when its own revision speaks, or nobody better does.
+ */
+static bool listed(const struct round *r, const char *replica, const struct inv_pod *pod, bool own_revision, bool better) {
+    const struct replica_fact *f = evidence_replica(r->evidence, replica);
+    return f && f->status_only && f->connections_ms > monotonic(r, pod->created_wall_ms) && (own_revision || !better);
+}
+
 static const struct attach_fact *find_stream(struct round *r, struct proxy_row *p, const struct inv_pod *pod) {
     char id[600];
     const struct attach_fact *best = NULL;
@@ -73,7 +82,9 @@ static const struct attach_fact *find_stream(struct round *r, struct proxy_row *
         const char *uid = r->j->names.replicas[i]->uid;
         const struct attach_fact *f = evidence_attached(r->evidence, uid, id);
         bool own_revision = r->j->seen.replicas[i].revision == p->injected;
-        if (!f || !stream_of(f, pod, own_revision) || (best && f->connected_wall_ms <= best->connected_wall_ms)) {
+        bool nameless = f && !f->connection[0];
+        if (!f || (nameless ? !listed(r, uid, pod, own_revision, best != NULL) : !stream_of(f, pod, own_revision)) ||
+            (!nameless && best && f->connected_wall_ms <= best->connected_wall_ms)) {
             continue;
         }
         best = f;

@@ -334,16 +334,14 @@ static bool whole(struct record *r, const struct skim *body, struct span *out) {
         *out = (struct span){p->p + body->at, p->p + body->at + body->left};
         return true;
     }
-    size_t cap = body->n - body->i + 1;
-    struct piece *pieces = mem_alloc(cap * sizeof *pieces);
-    size_t n = skim_pieces(body, pieces, cap);
     buf_reset(&r->copy);
-    for (size_t i = 0; i < n; i++) {
-        buf_add(&r->copy, pieces[i].p, pieces[i].len);
-    }
-    free(pieces);
-    if (r->copy.len != body->left) {
-        return false;
+    size_t from = body->at, left = body->left;
+    for (size_t i = body->i; left > 0; i++, from = 0) {
+        size_t here = body->pieces[i].len - from, step = left < here ? left : here;
+        if (step > 0) {
+            buf_add(&r->copy, body->pieces[i].p + from, step);
+        }
+        left -= step;
     }
     const uint8_t *at = (const uint8_t *)(r->copy.p != NULL ? r->copy.p : "");
     *out = (struct span){at, at + r->copy.len};

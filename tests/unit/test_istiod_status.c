@@ -122,6 +122,19 @@ static void test_cut_everywhere(void **state) {
     }
 }
 
+static void test_byte_by_byte(void **state) {
+    (void)state;
+    struct bytes b = answer();
+    struct piece *p = mem_alloc(b.n * sizeof *p);
+    for (size_t i = 0; i < b.n; i++) {
+        p[i] = (struct piece){b.p + i, 1};
+    }
+    struct seen s = {.len = 0};
+    assert_int_equal(istiod_status(p, b.n, on_sync, &s, NULL), 1);
+    assert_string_equal(s.text, want);
+    free(p);
+}
+
 /* Half an answer is never a smaller mesh: without its type, which comes last, it is none. */
 static void test_truncated_everywhere(void **state) {
     (void)state;
@@ -228,6 +241,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vector),
         cmocka_unit_test(test_cut_everywhere),
+        cmocka_unit_test(test_byte_by_byte),
         cmocka_unit_test(test_truncated_everywhere),
         cmocka_unit_test(test_damaged_everywhere),
         cmocka_unit_test(test_stale_is_told_by_its_last_send),

@@ -116,8 +116,8 @@ static void named_among_five_thousand(void **state) {
     /* With the ten seconds in which the whole syncz hung. */
     assert_true(m.now - began + 10000 < 2 * PERIOD_MS);
     assert_int_equal(m.namespaces, 500);
-    assert_in_range(m.proxies, 1, 10);
-    assert_int_equal(m.hung, 2);
+    assert_in_range(m.proxies, 2, 11);
+    assert_int_equal(m.hung, 3);
     assert_true(hunt_forbids_syncz(m.hunt, m.now));
     assert_true(hunt_is_blocked(m.hunt, "ns-499"));
     mesh_free(&m);
@@ -249,6 +249,25 @@ static void strange_names_are_not_asked(void **state) {
     mesh_free(&m);
 }
 
+/* On a busy istiod a question may be late: a proxy is named when it hung twice while others were answered. */
+static void late_once_is_not_named(void **state) {
+    (void)state;
+    struct mesh m = mesh_new(2, 3);
+    m.locked[0] = "web-1.ns-1-4";
+    struct hunt_question q;
+    bool late = false;
+    hunt_search(m.hunt, m.now);
+    for (hunt_next(m.hunt, m.now, &q); q.kind != HUNT_NOTHING; hunt_next(m.hunt, m.now, &q)) {
+        bool first = !late && q.kind == HUNT_PROXY && strstr(q.resource, "web-2.ns-1-6");
+        late |= first;
+        m.now += 1000;
+        hunt_result(m.hunt, first || hangs(&m, &q) ? HUNT_HUNG : HUNT_ANSWERED, m.now);
+    }
+    assert_true(late);
+    assert_string_equal(told(&m).text, "ns-1/web-1.ns-1 ");
+    mesh_free(&m);
+}
+
 /* --- a proxy that its neighbours leave behind --- */
 
 static void reading(struct mesh *m, unsigned n, unsigned moved, int round) {
@@ -278,7 +297,7 @@ static void a_laggard_is_asked_and_named(void **state) {
         }
         reading(&m, 5, 4, 8);
         assert_true(round_of(&m));
-        assert_int_equal(m.proxies, 1);
+        assert_int_equal(m.proxies, locked ? 2 : 1);
         assert_string_equal(told(&m).text, locked ? "ns-0/web-4.ns-0 " : "");
         /* One that answers is not concerned by these pushes; it is not asked again while they go on. */
         m.now += PERIOD_MS;
@@ -307,8 +326,8 @@ int main(void) {
         cmocka_unit_test(a_known_lock_is_left_alone),   cmocka_unit_test(heals_with_the_stream),
         cmocka_unit_test(two_locks_in_two_namespaces),  cmocka_unit_test(silence_of_the_whole_is_no_lock),
         cmocka_unit_test(slow_once_is_forgiven),        cmocka_unit_test(found_by_another_question),
-        cmocka_unit_test(strange_names_are_not_asked),  cmocka_unit_test(a_laggard_is_asked_and_named),
-        cmocka_unit_test(a_quiet_mesh_has_no_laggards),
+        cmocka_unit_test(strange_names_are_not_asked),  cmocka_unit_test(late_once_is_not_named),
+        cmocka_unit_test(a_laggard_is_asked_and_named), cmocka_unit_test(a_quiet_mesh_has_no_laggards),
     };
     return cmocka_run_group_tests_name("reader_hunt", tests, NULL, NULL);
 }
