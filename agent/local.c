@@ -6,6 +6,7 @@
 #include "agent/local_pod.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/wire/digest.h"
 
 /* Proxies asked at the same time. */
 #define AT_ONCE 8
@@ -14,6 +15,7 @@
 
 struct gone {
     char *uid;
+    uint64_t told;
     struct gone *next;
 };
 
@@ -24,9 +26,10 @@ struct local {
     struct local_pod *pods;
     struct gone *gone;
     uint32_t look;
-    uint32_t open;       /* pods with a question under way */
-    int64_t scan_ms;     /* begin of the look under way */
-    int64_t complete_ms; /* begin of the latest complete look; 0 never */
+    uint32_t open;             /* pods with a question under way */
+    int64_t scan_ms;           /* begin of the look under way */
+    int64_t complete_ms;       /* begin of the latest complete look; 0 never */
+    struct wire_digest digest; /* of all that was told in this session */
     bool looking, news;
     char *trouble; /* why nothing can be seen, NULL: all is well */
     bool blind;    /* and it will stay so until somebody mends it */
@@ -119,6 +122,7 @@ static void forget_gone(struct local *l) {
         }
         struct gone *g = mem_alloc(sizeof *g);
         g->uid = mem_dup(p->dial.pod_uid);
+        g->told = p->told;
         g->next = l->gone;
         l->gone = g;
         HASH_DEL(l->pods, p);
@@ -187,12 +191,26 @@ void local_all_dirty(struct local *l) {
     struct local_pod *p, *next;
     HASH_ITER(hh, l->pods, p, next) {
         p->dirty = true;
+        p->told = 0;
     }
+    for (struct gone *g = l->gone; g; g = g->next) {
+        g->told = 0;
+    }
+    l->digest = (struct wire_digest){0};
     l->news = true;
 }
 
 bool local_has_news(const struct local *l) {
     return l->news;
+}
+
+static void tell(struct local *l, struct report *rep, struct local_pod *p) {
+    Meshgate__V1__LocalProxy *x = report_local(rep);
+    local_pod_fill(p, x);
+    report_count(rep, ENTRY_BYTES);
+    uint64_t now = wire_local_hash(x);
+    wire_digest_change(&l->digest, p->told, now);
+    p->told = now;
 }
 
 bool local_fill(struct local *l, struct report *rep) {
@@ -201,6 +219,7 @@ bool local_fill(struct local *l, struct report *rep) {
     while (l->gone && !report_full(rep)) {
         struct gone *g = l->gone;
         l->gone = g->next;
+        wire_digest_change(&l->digest, g->told, 0);
         report_local_gone(rep, g->uid);
         free(g);
     }
@@ -210,10 +229,11 @@ bool local_fill(struct local *l, struct report *rep) {
         if (p->dirty && report_full(rep)) {
             all = false;
         } else if (p->dirty) {
-            local_pod_fill(p, report_local(rep));
-            report_count(rep, ENTRY_BYTES);
+            tell(l, rep, p);
         }
     }
+    rep->scan.digest = l->digest.sum;
+    rep->scan.entries = l->digest.entries;
     rep->scan.complete = all && l->complete_ms > 0;
     rep->scan.age_ms = l->complete_ms ? (uint32_t)(now - l->complete_ms) : 0;
     if (all) {

@@ -25,6 +25,7 @@ struct local *local_new(const struct local_env *env);
 void local_free(struct local *l);
 /* Look at once and then every period; 0: stop looking. */
 void local_period(struct local *l, uint32_t period_ms);
+/* A new session, or the gate has forgotten: nothing counts as told. */
 void local_all_dirty(struct local *l);
 bool local_has_news(const struct local *l);
 /* true: all of it fitted. */

@@ -28,6 +28,7 @@ struct local_pod {
     uint32_t look;  /* scan that had it last */
     uint32_t asked; /* scan in which it was asked */
     bool dirty;
+    uint64_t told;     /* hash of what was told in this session; 0: nothing yet */
     UT_hash_handle hh; /* by dial.pod_uid */
 };
 
