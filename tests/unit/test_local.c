@@ -10,6 +10,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/base/vclock.h"
+#include "lib/wire/digest.h"
 #include "probes/proxy_stats.h"
 
 #define PERIOD_MS 10000
@@ -336,6 +337,39 @@ static void test_gone(void **state) {
     assert_string_equal(p.report.scan.gone[0], p.seen.pod_uid);
 }
 
+/* The account of what was told: the XOR over what stands, from nothing in each session. */
+static void test_digest(void **state) {
+    (void)state;
+    begin();
+    const Meshgate__V1__LocalProxy *x = told();
+    uint64_t first = wire_local_hash(x);
+    assert_int_equal(p.report.scan.digest, first);
+    assert_int_equal(p.report.scan.entries, 1);
+    looks(1);
+    assert_null(told());
+    assert_int_equal(p.report.scan.digest, first);
+    p.ready = false;
+    looks(1);
+    x = told();
+    assert_int_equal(p.report.scan.digest, wire_local_hash(x));
+    assert_int_not_equal(p.report.scan.digest, first);
+    local_all_dirty(p.local);
+    p.no_pod = true;
+    looks(1);
+    assert_null(told()); /* never told in this session */
+    assert_int_equal(p.report.scan.digest, 0);
+    assert_int_equal(p.report.scan.entries, 0);
+    assert_int_equal(p.report.scan.n_gone, 1);
+    p.no_pod = false;
+    looks(1);
+    x = told();
+    assert_int_equal(p.report.scan.digest, wire_local_hash(x));
+    p.no_pod = true;
+    looks(1);
+    told();
+    assert_int_equal(p.report.scan.digest, 0);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void) {
@@ -349,6 +383,7 @@ int main(void) {
         TEST(test_cut_table),
         TEST(test_blind_and_back),
         TEST(test_gone),
+        TEST(test_digest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
