@@ -12,7 +12,7 @@ import view as views
 import world
 from view import states, until
 
-PERIOD_S = 5
+PERIOD_S = 10
 LOOK_S = 2 * PERIOD_S + 3  # two periods, and what a report and a decision take
 TTL_S = 60  # of the short-lived certificate
 
@@ -183,7 +183,7 @@ def frozen(stage):
 
 def killed(stage):
     stage.istio.kill("old", 0)
-    lost = {("Syncing", None), ("Detached", None), ("Unknown", "CpStale")}
+    lost = {("Syncing", "ControlPlaneLost"), ("Detached", "ControlPlaneDown")}
     stage.becomes("old-ns", "web", lost, LOOK_S, 2)
     stage.becomes("old-ns", "web", {("Detached", "ControlPlaneDown")}, 60, 2)
     stage.becomes("can-ns", "web", {("Settled", "None")}, 1, 2)
