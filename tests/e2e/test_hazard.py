@@ -153,7 +153,8 @@ def provoked(cluster, view):
         with Loops(cluster, "canary") as loops:
             locked = loops.hung.wait(PROVOKE_S)
             assert locked, f"NO LOCK within {PROVOKE_S} s ({loops.answers} answers, {pushes.count} pushes): nothing was shown"
-        say(f"istiod {version}: two loops of istioctl hung after {loops.answers} answers, {time.monotonic() - began:.0f} s: {loops.said}")
+        took = time.monotonic() - began
+        say(f"istiod {version}: two loops of istioctl hung after {loops.answers} answers, {took:.0f} s: {loops.said}")
         # the loops have waited 6 s for their answer: the lock is that old already
         found, took = until(2 * PERIOD_S, "the lock is reported with its proxy", lambda: named(view), 0.5)
     time.sleep(3)

@@ -10,6 +10,7 @@ import pytest
 
 import view as views
 import world
+import bed as bedlib
 from view import states, until
 
 PERIOD_S = 10
@@ -32,7 +33,8 @@ class Stage:
 
     def pods(self, namespace, name=None):
         selector = f"?labelSelector=app%3D{name}" if name else ""
-        return [p for p in self.bed.list(f"/api/v1/namespaces/{namespace}/pods{selector}") if "deletionTimestamp" not in p["metadata"]]
+        found = self.bed.list(f"/api/v1/namespaces/{namespace}/pods{selector}")
+        return [p for p in found if "deletionTimestamp" not in p["metadata"]]
 
     def kubelet_pod(self, namespace, name):
         """The bed's side of the one pod of a workload."""
@@ -96,7 +98,7 @@ def build(stage):
 
 def ready(stage, namespace, name):
     pods = stage.pods(namespace, name)
-    return pods and all(c["status"] == "True" for p in pods for c in p.get("status", {}).get("conditions", []) if c["type"] == "Ready")
+    return bool(pods) and all(map(bedlib._ready, pods))
 
 
 def end_of_certificate(stage):
@@ -163,7 +165,7 @@ def rejected(stage):
 def expired(stage, spoilt):
     left = max(0, TTL_S + 2 - (time.monotonic() - spoilt))
     rows = stage.becomes("ill-ns", "short", {("Conflict", "CertExpired")}, left + LOOK_S, 1)
-    assert ready(stage, "ill-ns", "short"), "an expired certificate does not show in the pod's readiness: that is why it is dangerous"
+    assert ready(stage, "ill-ns", "short"), "the pod is not ready: then anybody would see it"
     assert all(x["attached"] == "canary" for x in rows.values()), "its stream outlives the certificate"
 
 
