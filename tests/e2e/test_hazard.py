@@ -160,7 +160,8 @@ def provoked(cluster, view):
         found, took = until(NAMED_S, "the lock is reported with its proxy", lambda: named(view), 0.5)
     time.sleep(3)
     truth = behind(cluster)
-    say(f"meshgate names {sorted(found)} after {took:.0f} s more (two reading periods are {NAMED_S} s); cut off are {sorted(truth)}")
+    said = f"{took:.0f} s more (two reading periods are {NAMED_S} s)"
+    say(f"meshgate names {sorted(found)} after {said}; cut off are {sorted(truth)}")
     assert found == truth
     shown(cluster, view, truth)
     healed(cluster, view, truth)

@@ -158,8 +158,7 @@ def rejected(stage):
     stage.becomes("nack-ns", "fresh", {("Nacking", "Nack")}, LOOK_S + 10, 1)
     assert not ready(stage, "nack-ns", "fresh"), "a pod that never had listeners is ready"
     stage.bed.api("DELETE", f"{path}/{world.FILTER}")
-    stage.becomes("nack-ns", "web", {("Settled", "None")}, LOOK_S + 2, 1)
-    stage.becomes("nack-ns", "fresh", {("Settled", "None")}, LOOK_S + 30, 1)
+    stage.bed.wait(60, "the fresh pod has its listeners", lambda: ready(stage, "nack-ns", "fresh"), 0.5)
 
 
 def expired(stage, spoilt):
