@@ -98,7 +98,7 @@ func isReady(pod *corev1.Pod) bool {
 
 func (m *mesh) seen(pod *corev1.Pod) {
 	uid := string(pod.UID)
-	if pod.DeletionTimestamp != nil {
+	if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		m.drop(uid)
 		return
 	}
