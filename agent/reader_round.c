@@ -11,6 +11,7 @@ enum {
     IDLE_AUDIT_MS = 10 * 60 * 1000, /* when nothing does; also until a refused JSON is tried again */
     IDLE_CONNECTIONS_MS = 60 * 1000,
     SECOND_MS = 45 * 1000, /* from a whole syncz to a second look; longer than an acknowledgement may take */
+    CHEAP_PROXIES = 500,   /* 10 ms of istiod's CPU */
     STATUS_MS = 60 * 1000, /* the protobuf syncz can lock a proxy for good: never more often, whatever the period */
     WORD_MS = 1000,        /* in a long round the gate is told that we are alive */
 };
@@ -82,6 +83,14 @@ static bool by_namespace(const struct reader *r) {
     return drift_has(r->version, DRIFT_JSON_NAMESPACE);
 }
 
+/* New streams are to be read soon where that is cheap or they are many; where each minute brings some, because old streams
+ * are recycled all the time, the ten minutes are soon enough. */
+static bool fresh_is_due(const struct reader *r) {
+    size_t all = replica_count(r->replica), fresh = replica_fresh(r->replica);
+    return r->idle && r->syncz_ms && r->asked_ms - r->syncz_ms >= SECOND_MS && fresh > 0 &&
+           (all <= CHEAP_PROXIES || fresh * 5 >= all);
+}
+
 static bool json_is_refused(const struct reader *r) {
     return r->refused_ms && r->asked_ms - r->refused_ms < IDLE_AUDIT_MS;
 }
@@ -131,7 +140,7 @@ static void on_connections(void *ctx, const struct io_answer *a) {
     } else if (json_is_refused(r)) {
         step(r, RUNG_STATUS);
     } else {
-        bool due = syncz_is_due(r), again = !due && second_look_is_due(r);
+        bool due = syncz_is_due(r) || fresh_is_due(r), again = !due && second_look_is_due(r);
         hunt_round(r->hunt);
         r->second = (due || again) ? again : r->second;
         step(r, (due || again) && !hunt_forbids_syncz(r->hunt, r->asked_ms) ? RUNG_SYNCZ : RUNG_NAMESPACE);

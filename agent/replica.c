@@ -68,7 +68,7 @@ static struct entry *entry_get(struct replica *r, const char *id) {
         e = mem_alloc(sizeof *e);
         e->id = mem_dup(id);
         e->told = gone_forget(r, id);
-        e->dirty = true;
+        e->dirty = e->fresh = true;
         e->look = r->look;
         HASH_ADD_KEYPTR(hh, r->entries, e->id, strlen(e->id), e);
     }
@@ -90,6 +90,7 @@ static void entry_new_stream(struct replica *r, struct entry *e) {
     e->sent_ms = 0;
     e->stood = 0;
     e->spared = false;
+    e->fresh = true;
 }
 
 static void apply_conn(struct replica *r, struct staged *s) {
@@ -222,6 +223,9 @@ void replica_commit_syncz(struct replica *r, const char *namespace_, int64_t now
             apply_sync(r, s, now_ms);
         }
     }
+    for (struct entry *e = r->entries; e; e = e->hh.next) {
+        e->fresh &= !replica_in_namespace(e->id, namespace_);
+    }
     forget_absent(r, namespace_);
     replica_pace(r, namespace_);
     replica_drop(r);
@@ -250,6 +254,14 @@ bool replica_has_trouble(const struct replica *r, int64_t before_ms) {
         }
     }
     return false;
+}
+
+size_t replica_fresh(const struct replica *r) {
+    size_t n = 0;
+    for (const struct entry *e = r->entries; e; e = e->hh.next) {
+        n += e->fresh;
+    }
+    return n;
 }
 
 size_t replica_count(const struct replica *r) {

@@ -49,4 +49,6 @@ void replica_all_dirty(struct replica *r);
 bool replica_dirty(const struct replica *r);
 /* Put changed and gone entries in, until the report is full. true: nothing is left, digest and count are set. */
 bool replica_fill(struct replica *r, struct report *rep, Meshgate__V1__ReplicaReading *on, int64_t now_ms);
+/* Streams that came after the latest syncz: nothing is known of them but that they are here. */
+size_t replica_fresh(const struct replica *r);
 size_t replica_count(const struct replica *r);

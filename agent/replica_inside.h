@@ -48,6 +48,7 @@ struct entry {
     uint8_t stood; /* readings in which its neighbours were sent something and it was not */
     bool moved;    /* in the reading at hand */
     bool spared;   /* its question was answered: these pushes did not concern it */
+    bool fresh;    /* no syncz has been read since its stream came */
     bool dirty;
     UT_hash_handle hh;
 };

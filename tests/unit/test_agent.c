@@ -137,6 +137,25 @@ static void test_second_look(void **state) {
     play_free(p);
 }
 
+/* A pod that comes while nothing moves is read within two minutes, not at the next audit. */
+static void test_new_stream_in_an_idle_mesh(void **state) {
+    (void)state;
+    struct play *p = play_new();
+    run(p, 10);
+    p->metrics_text = COUNTS("0", "1");
+    p->connections = "{\"totalClients\":0}";
+    assign_as(p, true, false, 15000, true, 0);
+    live(p, 100000);
+    assert_int_equal(p->asked_syncz, 1);
+    p->metrics_text = COUNTS("0", "2");
+    p->connections = one_connection;
+    live(p, 70000);
+    assert_int_equal(p->asked_syncz, 2);
+    live(p, 200000);
+    assert_int_equal(p->asked_syncz, 2);
+    play_free(p);
+}
+
 /* What the agent says that the gate must hold is what a gate that took its reports holds. */
 static void test_digest_of_what_was_told(void **state) {
     (void)state;
@@ -335,6 +354,7 @@ int main(void) {
         cmocka_unit_test(test_refusal_leads_to_the_status_once_a_minute),
         cmocka_unit_test(test_idle_ladder),
         cmocka_unit_test(test_second_look),
+        cmocka_unit_test(test_new_stream_in_an_idle_mesh),
         cmocka_unit_test(test_digest_of_what_was_told),
         cmocka_unit_test(test_cut_answer_is_garbled_not_fewer_proxies),
         cmocka_unit_test(test_cut_syncz_proves_nothing),
