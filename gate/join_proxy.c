@@ -154,6 +154,13 @@ static enum version_match compare_versions(const struct local_fact *l, const str
     return cds > 0 || lds > 0 ? VERSION_AHEAD : VERSION_MATCHES;
 }
 
+/* What was acknowledged on a stream only grows: an Envoy that is behind it stays so, however long ago istiod was read. */
+static bool fell_behind(const struct local_fact *l, const struct attach_fact *a) {
+    return a && l->stats_ok &&
+           ((said(l->cds_version, a->cds_acked) && push_version_before(l->cds_version, a->cds_acked)) ||
+            (said(l->lds_version, a->lds_acked) && push_version_before(l->lds_version, a->lds_acked)));
+}
+
 static void since(int64_t *memory_ms, bool holds, int64_t now_ms) {
     *memory_ms = !holds ? 0 : *memory_ms ? *memory_ms : now_ms;
 }
@@ -163,7 +170,7 @@ static void since(int64_t *memory_ms, bool holds, int64_t now_ms) {
 static void take_version(struct round *r, struct proxy_row *p, const struct local_fact *l, const struct attach_fact *a,
                          struct pod_memory *m) {
     bool fresh = p->sync_at_ms != 0 && p->sync_at_ms >= r->now_ms - r->u->policy.evidence_max_age_ms;
-    p->version = fresh ? compare_versions(l, a) : VERSION_UNKNOWN;
+    p->version = fresh ? compare_versions(l, a) : fell_behind(l, a) ? VERSION_DIFFERS : VERSION_UNKNOWN;
     const char *cds = l->cds_version ? l->cds_version : "", *lds = l->lds_version ? l->lds_version : "";
     uint64_t hash = text_hash(text_hash(1, cds, strlen(cds)), lds, strlen(lds));
     if (l->stats_ok && hash != m->version_hash) {

@@ -15,6 +15,12 @@ bool push_version_read(const char *text, struct push_version *out) {
     return text_rfc3339(time, &out->at_ms) && text_int(slash + 1, 0, INT64_MAX, &out->counter);
 }
 
+bool push_version_before(const char *a, const char *b) {
+    struct push_version x, y;
+    return push_version_read(a, &x) && push_version_read(b, &y) &&
+           (x.at_ms < y.at_ms || (x.at_ms == y.at_ms && x.counter < y.counter));
+}
+
 int push_version_order(const char *a, const char *b) {
     struct push_version x, y;
     if (strcmp(a, b) == 0) {

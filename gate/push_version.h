@@ -13,5 +13,7 @@ struct push_version {
 
 /* false: the text is of another form. */
 bool push_version_read(const char *text, struct push_version *out);
+/* Both are push versions, and the first is earlier. */
+bool push_version_before(const char *a, const char *b);
 /* 0 equal, 1 the first is later, -1 it is earlier or the two cannot be compared. */
 int push_version_order(const char *a, const char *b);

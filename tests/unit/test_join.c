@@ -181,6 +181,16 @@ static void versions_that_differ_are_timed(void **state) {
     assert_int_equal(gate_mesh_proxy(f, "app-00", "web")->version_differs_since_ms, 0);
 }
 
+static void behind_an_old_sync_is_behind(void **state) {
+    struct gate_mesh *f = *state;
+    f->accepted = "2026-11-23T06:00:15Z/1";
+    gate_mesh_hear(f);
+    gate_mesh_pass(f, 46000);
+    gate_mesh_read(f, NULL, READ_TIMEOUT);
+    gate_mesh_join(f);
+    assert_int_equal(gate_mesh_proxy(f, "app-00", "web")->version, VERSION_DIFFERS);
+}
+
 /* What is known of a proxy that has not started for want of a certificate comes from its agent alone. */
 static void turned_away_before_envoy_answers(void **state) {
     struct gate_mesh *f = *state;
@@ -376,6 +386,7 @@ int main(void) {
         TEST(a_lying_agent_is_not_believed_for_a_while),
         TEST(turned_away_before_envoy_answers),
         TEST(wishes_and_notes),
+        TEST(behind_an_old_sync_is_behind),
         TEST(an_old_sync_is_not_compared),
         TEST(a_syncz_that_stays_silent_is_blocked),
         TEST(a_replica_that_was_frozen_is_not_blocked),

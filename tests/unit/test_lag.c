@@ -77,6 +77,9 @@ static void versions_have_an_order(void **state) {
     assert_int_equal(push_version_order("x", "2026-11-23T06:00:16Z/1"), -1);
     assert_int_equal(push_version_order("2026-11-23T06:00:16Z/2", "2026-11-23T06:00:16Z/1"), 1);
     assert_int_equal(push_version_order("2026-11-23T06:00:16Z/9", "2026-11-23T06:00:17Z/1"), -1);
+    assert_true(push_version_before("2026-11-23T06:00:16Z/9", "2026-11-23T06:00:17Z/1"));
+    assert_false(push_version_before("x", "2026-11-23T06:00:17Z/1"));
+    assert_false(push_version_before("2026-11-23T06:00:17Z/1", "2026-11-23T06:00:17Z/1"));
     assert_int_equal(push_version_order("2026-11-23T06:00:17+00:00/1", "2026-11-23T06:00:16Z/9"), 1);
 }
 
