@@ -17,7 +17,7 @@ from view import states, until
 PROXIES = {"canary": 400, "old": 100}
 IDLE_PERIOD_S = 60  # --idle-period, as it is by default: nobody moves anything here
 PUSHES_PER_S = 2
-OWN_S = int(os.environ.get("MESHGATE_E2E_HAZARD_OWN_S", "60"))  # 600 in the record under docs/proof
+OWN_S = int(os.environ.get("MESHGATE_E2E_HAZARD_OWN_S", "60"))  # 600: what is to be shown; shortened for CI
 PROVOKE_S = 240
 NAMED_S = 2 * IDLE_PERIOD_S
 SERVICE = "/api/v1/namespaces/old-0/services"
@@ -143,7 +143,7 @@ def own_readers(cluster, view):
     for revision, count in PROXIES.items():
         assert len(istioctl.proxy_status(cluster.bed, cluster.istio, revision)) == count
     say(f"our readers: {asked} questions to 2 istiods in {OWN_S} s under {pushes.count} full pushes, nobody cut off, no false alarm"
-        + ("" if OWN_S >= 600 else " (the run of 10 minutes is recorded in docs/proof)"))
+        + ("" if OWN_S >= 600 else " (shortened: MESHGATE_E2E_HAZARD_OWN_S=600 for the ten minutes)"))
     assert asked >= OWN_S / IDLE_PERIOD_S, "too few questions were asked to show anything"
 
 
@@ -181,7 +181,8 @@ def shown(cluster, view, truth):
     for x in rows.values():
         assert "lock" in x["sentence"] and "restart its pod" in x["remedy"], x
     others = [x for k, x in view.proxies().items() if k not in pods and x["namespace"].startswith("old-")]
-    assert {x["state"] for x in others} == {"Settled"}, "proxies of the other istiod are accused"
+    accused = {x["state"] for x in others} & {"Stale", "Nacking", "Detached", "Conflict"}
+    assert not accused, f"proxies of the other istiod are {accused}"
 
 
 def healed(cluster, view, truth):

@@ -91,6 +91,13 @@ class Mesh:
         self.bed.api("PATCH", "/api/v1/namespaces/tb-00/services/push", {"spec": service(port)["spec"]})
         time.sleep(3)
 
+    def read_anew(self):
+        """Deploying was a push of its own: once that is over, all readers begin again and find a quiet mesh."""
+        time.sleep(15)
+        for c in self.cluster.containers("meshgate-agent"):
+            c.kill()
+        time.sleep(5)
+
     def oracle(self):
         """{"NS/POD": (revision, {type: state})} as istioctl shows it. One call a revision, and the mesh is quiet."""
         table = {}
@@ -181,7 +188,8 @@ def test_equals_istioctl_and_names_what_it_cannot(cluster):
     mesh.push(82)
     say(f"mesh of {PODS} pods on real {', '.join(cluster.istio.versions.values())} after {time.monotonic() - began:.0f} s")
     cluster.deploy(gate_args=[f"--reading-period={PERIOD_S}s", f"--idle-period={PERIOD_S}s"])
-    oracle, rows = compare(mesh, "cold start", 120)
+    mesh.read_anew()
+    oracle, rows = compare(mesh, "cold start of the readers", 120)
     assert len(oracle) >= PODS - 3 * 5
     show(mesh, oracle)
     unlike_before(mesh)
