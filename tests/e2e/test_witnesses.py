@@ -186,7 +186,7 @@ def killed(stage):
     stage.istio.kill("old", 0)
     lost = {("Syncing", "ControlPlaneLost"), ("Detached", "ControlPlaneDown")}
     stage.becomes("old-ns", "web", lost, LOOK_S, 2)
-    stage.becomes("old-ns", "web", {("Detached", "ControlPlaneDown")}, 60, 2)
+    stage.becomes("old-ns", "web", {("Detached", "ControlPlaneDown")}, 90, 2)
     stage.becomes("can-ns", "web", {("Settled", "None")}, 1, 2)
     stage.istio.start("old", 0)
     stage.becomes("old-ns", "web", {("Settled", "None")}, LOOK_S + 45, 2)
