@@ -89,11 +89,25 @@ class Mesh:
     def push(self, port):
         """One full push to everybody."""
         self.bed.api("PATCH", "/api/v1/namespaces/tb-00/services/push", {"spec": service(port)["spec"]})
-        time.sleep(3)
+        self.quiet()
+
+    def quiet(self):
+        """No proxy has accepted anything for a while: the pushes have reached everybody."""
+
+        def accepted():
+            return sorted((p["Namespace"], p["Pod"], str(p["Accepted"])) for p in self.cluster.proxies("GET", "/list"))
+
+        def stands():
+            before = accepted()
+            time.sleep(6)
+            return accepted() == before
+
+        time.sleep(2)
+        until(120, "a quiet mesh", stands, 0)
 
     def read_anew(self):
         """Deploying was a push of its own: once that is over, all readers begin again and find a quiet mesh."""
-        time.sleep(15)
+        self.quiet()
         for c in self.cluster.containers("meshgate-agent"):
             c.kill()
         time.sleep(5)
