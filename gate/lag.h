@@ -9,8 +9,8 @@
 
 #include "join.h"
 
-#define LAG_MS 20000        /* in push time; nodes look at their proxies every 15 s, not all at the same moment */
-#define LAG_PERIOD_MS 5000  /* between two looks */
+#define LAG_MS 60000        /* in push time */
+#define LAG_PERIOD_MS 10000 /* between two looks */
 #define LAG_AGAIN_MS 120000 /* between two audits of a replica */
 
 struct lag;

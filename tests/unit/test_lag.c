@@ -33,7 +33,7 @@ static void accepted(struct gate_mesh *f, const char *behind, const char *others
 static void a_lag_asks_once(void **state) {
     struct gate_mesh *f = *state;
     struct lag *l = lag_new();
-    accepted(f, "2026-11-23T06:00:00Z/1", "2026-11-23T06:00:20Z/9");
+    accepted(f, "2026-11-23T06:00:00Z/1", "2026-11-23T06:00:59Z/9");
     assert_int_equal(look(f, l), 0);
     gate_mesh_pass(f, 10000);
     accepted(f, "2026-11-23T06:00:00Z/1", "2026-11-23T06:02:00Z/12");
