@@ -48,10 +48,6 @@ int64_t evidence_before(int64_t now_ms, int64_t age_ms) {
     return now_ms > age_ms ? now_ms - age_ms : 1;
 }
 
-static int64_t before(int64_t now_ms, int64_t age_ms) {
-    return evidence_before(now_ms, age_ms);
-}
-
 /* --- nodes --- */
 
 static struct node_entry *node_get(const struct evidence *e, const char *node) {
@@ -131,7 +127,7 @@ static void take_reach(struct node_entry *n, const Meshgate__V1__Reach *in, int6
         HASH_ADD_KEYPTR(hh, n->reach, r->revision, strlen(r->revision), r);
     }
     struct reach_fact *f = &r->fact;
-    int64_t at = before(now_ms, in->age_ms);
+    int64_t at = evidence_before(now_ms, in->age_ms);
     free(r->trouble);
     r->trouble = in->ok ? NULL : mem_printf("%s: %s", in->stage, in->error);
     mem_set(&f->stage, in->stage);
@@ -201,7 +197,7 @@ static void take_local(struct evidence *e, struct node_entry *n, const Meshgate_
     f->xds_failures = p->xds_failures;
     f->csr_failures = p->csr_failures;
     f->cert_expires_ms = p->cert_expiry_s != 0 ? expiry(now_ms, p->cert_expiry_s) : 0;
-    f->first_seen_ms = before(now_ms, p->first_seen_ms);
+    f->first_seen_ms = evidence_before(now_ms, p->first_seen_ms);
 }
 
 static void forget_locals_of(struct evidence *e, struct node_entry *n) {
@@ -244,7 +240,7 @@ static uint32_t take_scan(struct evidence *e, struct node_entry *n, const Meshga
     }
     /* An incomplete scan stands for an older one: that time is known already. */
     if (s->complete) {
-        n->fact.scan_ms = before(now_ms, s->age_ms);
+        n->fact.scan_ms = evidence_before(now_ms, s->age_ms);
     }
     return dropped;
 }

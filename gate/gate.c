@@ -85,10 +85,6 @@ static bool has_begun(const json_t *status) {
     return js_int(status, 0, "progress", "wave", NULL) > 0 || js_bool(status, false, "progress", "started", NULL);
 }
 
-static int64_t sooner(int64_t a, int64_t b) {
-    return a == 0 || (b != 0 && b < a) ? b : a;
-}
-
 /* Read the spec into g->upgrade. false: it cannot be followed, and its status says so. */
 static bool take_up(struct gate *g, struct tracked *t, const struct inv_upgrade *o, int64_t *again) {
     struct inv_upgrade known = as_known(t, o);
@@ -100,7 +96,7 @@ static bool take_up(struct gate *g, struct tracked *t, const struct inv_upgrade 
     upgrade_done(&g->upgrade);
     json_t *status =
         publish_blocked(o->name, o->generation, REASON_SPEC_INVALID, NULL, err.text, t->status, sched_wall(g->sched));
-    *again = sooner(*again, gate_publish(g, t, o, status, NULL));
+    *again = sched_sooner(*again, gate_publish(g, t, o, status, NULL));
     return false;
 }
 
@@ -129,10 +125,10 @@ static int64_t upgrades(struct gate *g) {
             continue;
         }
         if (at_work) {
-            again = sooner(again, wait_for(g, list[i], at_work));
+            again = sched_sooner(again, wait_for(g, list[i], at_work));
         } else if (take_up(g, t, list[i], &again)) {
             at_work = list[i]->name;
-            again = sooner(again, gate_follow(g, t, list[i]));
+            again = sched_sooner(again, gate_follow(g, t, list[i]));
         } else if (has_begun(t->status)) {
             at_work = list[i]->name;
         }

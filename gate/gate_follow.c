@@ -59,10 +59,6 @@ static void on_written(void *ctx, bool ok) {
     gate_dirty(t->gate);
 }
 
-static int64_t sooner(int64_t a, int64_t b) {
-    return a == 0 || (b != 0 && b < a) ? b : a;
-}
-
 int64_t gate_publish(struct gate *g, struct tracked *t, const struct inv_upgrade *o, json_t *status,
                      const struct progress *next) {
     int64_t now = sched_now(g->sched), at = 0;
@@ -202,7 +198,7 @@ int64_t gate_follow(struct gate *g, struct tracked *t, const struct inv_upgrade 
     }
     assign(g);
     publish_metrics(g->metrics, &p);
-    return sooner(again, g->decision.wake_at_ms);
+    return sched_sooner(again, g->decision.wake_at_ms);
 }
 
 /* --- what is tracked --- */

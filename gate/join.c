@@ -184,6 +184,7 @@ void join_free(struct join *j) {
     free(j->seen.workloads);
     free(j->seen.proxies);
     free(j->names.revisions);
+    free(j->versions);
     free(j->names.nodes);
     free(j->names.node_troubles);
     free(j->names.namespaces);

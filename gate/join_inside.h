@@ -41,6 +41,7 @@ struct join {
     struct snapshot seen;
     struct join_names names;
     struct revision_row *revisions;
+    const char **versions; /* of the istiods of each revision, NULL not known */
     struct replica_row *replicas;
     const char **workload_keys;
     const struct inv_namespace **namespace_objects;

@@ -38,11 +38,9 @@ uint32_t join_revision(const struct join *j, const char *name) {
  * syncz has no answer while connections go on being answered: a proxy of the replica is locked. A replica that was frozen
  * for a while looks the same for a moment, so several readings of the connections must have come since.
  */
-static bool push_blocked(struct round *r, const char *uid, const struct replica_fact *f) {
+static bool stays_silent(struct round *r, const char *uid, const struct replica_fact *f) {
     struct join *j = r->j;
     struct replica_memory *m;
-    size_t known;
-    evidence_blocked(r->evidence, uid, &known);
     HASH_FIND_STR(j->replica_memories, uid, m);
     if (!m) {
         m = mem_alloc(sizeof *m);
@@ -60,8 +58,7 @@ static bool push_blocked(struct round *r, const char *uid, const struct replica_
         m->stuck_since_ms = r->now_ms;
         m->stuck_looks = f->looks;
     }
-    bool outlasts = f->looks - m->stuck_looks >= STUCK_LOOKS && r->now_ms - m->stuck_since_ms >= r->u->policy.dwell_ack_ms;
-    return known > 0 || outlasts; /* the reader has found who it is, or the silence says that there is somebody */
+    return f->looks - m->stuck_looks >= STUCK_LOOKS && r->now_ms - m->stuck_since_ms >= r->u->policy.dwell_ack_ms;
 }
 
 /* A rate limit says nothing about its proxies. */
@@ -73,22 +70,21 @@ static bool failing(Meshgate__V1__ReadStatus s) {
 static void join_replica(struct round *r, const struct inv_replica *o, uint32_t i) {
     struct join *j = r->j;
     const struct replica_fact *f = evidence_replica(r->evidence, o->uid);
+    size_t n_blocked = 0;
+    const struct blocked_fact *blocked = evidence_blocked(r->evidence, o->uid, &n_blocked);
+    bool silent = stays_silent(r, o->uid, f);
     j->names.replicas[i] = o;
     j->names.replica_facts[i] = f;
+    j->names.replica_blocked[i] = n_blocked > 0 ? blocked : NULL;
     j->replicas[i] = (struct replica_row){
         .revision = join_revision(j, o->revision),
         .ready = o->ready,
         .assigned = r->reader(r->reader_ctx, o->uid) != NULL,
         .answered_ms = f ? f->connections_ms : 0,
         .failing = f && failing(f->connections),
-        .push_blocked = push_blocked(r, o->uid, f),
+        /* The reader has found who it is, or the silence says that there is somebody. */
+        .push_blocked = n_blocked > 0 || silent,
     };
-    size_t n_blocked = 0;
-    j->names.replica_blocked[i] = evidence_blocked(r->evidence, o->uid, &n_blocked);
-    if (n_blocked == 0) {
-        j->names.replica_blocked[i] = NULL;
-    }
-    j->replicas[i].push_blocked |= n_blocked > 0;
     int64_t at = j->replicas[i].answered_ms;
     r->all_answered &= at != 0 && at <= r->now_ms && at >= r->now_ms - r->u->policy.evidence_max_age_ms;
     r->look_ms = i == 0 || at < r->look_ms ? at : r->look_ms;
@@ -107,6 +103,7 @@ void join_revisions(struct round *r) {
         j->cap_revisions = n;
         j->revisions = mem_grow(j->revisions, n * sizeof *j->revisions);
         j->names.revisions = mem_grow(j->names.revisions, n * sizeof *j->names.revisions);
+        j->versions = mem_grow(j->versions, n * sizeof *j->versions);
     }
     if (n_replicas > j->cap_replicas) {
         j->cap_replicas = n_replicas;
@@ -124,6 +121,7 @@ void join_revisions(struct round *r) {
     for (i = 0; i < n; i++) {
         const struct inv_revision *o;
         HASH_FIND_STR(r->inv->revisions, j->names.revisions[i], o);
+        j->versions[i] = o->version && o->version[0] ? o->version : NULL;
         j->revisions[i] = (struct revision_row){.has_injector = o->has_injector};
     }
     i = 0;

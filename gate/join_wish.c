@@ -138,12 +138,11 @@ static bool same_version(const char *a, const char *b) {
 }
 
 bool join_old_build(const struct round *r, const struct proxy_row *p, const struct attach_fact *a) {
-    const struct inv_revision *rev;
     if (!a || !a->istio_version || !a->istio_version[0] || p->attached >= r->j->seen.n_revisions) {
         return false;
     }
-    HASH_FIND_STR(r->inv->revisions, r->j->names.revisions[p->attached], rev);
-    return rev && rev->version && rev->version[0] && !same_version(a->istio_version, rev->version);
+    const char *version = r->j->versions[p->attached];
+    return version && !same_version(a->istio_version, version);
 }
 
 static bool label_ignored(const struct round *r, const struct proxy_row *p, const struct inv_pod *pod) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../lib/base/mem.h"
+#include "../lib/base/sched.h"
 #include "uthash.h"
 
 #define SECOND_MS 1000
@@ -261,10 +262,6 @@ bool slots_next(struct slots *s, int64_t now_ms, const char **node, const char *
     return false;
 }
 
-static int64_t sooner(int64_t a, int64_t b) {
-    return a == 0 || b < a ? b : a;
-}
-
 int64_t slots_wake(const struct slots *s, int64_t now_ms) {
     int64_t wake = 0;
     for (const struct line *l = s->lines; l != NULL; l = l->next) {
@@ -272,10 +269,10 @@ int64_t slots_wake(const struct slots *s, int64_t now_ms) {
         uint32_t open = 0;
         for (const struct node *n = s->nodes; n != NULL && l->replicas > 0; n = n->hh.next) {
             const struct turn *t = &n->turns[l->index];
-            due = sooner(due, due_ms(n, t) > 0 ? due_ms(n, t) : 1);
+            due = sched_sooner(due, due_ms(n, t) > 0 ? due_ms(n, t) : 1);
             if (under_way(t, now_ms)) {
                 open++;
-                lost = sooner(lost, t->given_ms + SLOTS_LOST_MS);
+                lost = sched_sooner(lost, t->given_ms + SLOTS_LOST_MS);
             }
         }
         if (due == 0) {
@@ -283,7 +280,7 @@ int64_t slots_wake(const struct slots *s, int64_t now_ms) {
         }
         due = due > pace_ms(l) ? due : pace_ms(l);
         due = open >= l->replicas * SLOTS_OUTSTANDING && lost > due ? lost : due;
-        wake = sooner(wake, due > now_ms ? due : now_ms + 1);
+        wake = sched_sooner(wake, due > now_ms ? due : now_ms + 1);
     }
     return wake;
 }

@@ -335,13 +335,8 @@ static bool whole(struct record *r, const struct skim *body, struct span *out) {
         return true;
     }
     buf_reset(&r->copy);
-    size_t from = body->at, left = body->left;
-    for (size_t i = body->i; left > 0; i++, from = 0) {
-        size_t here = body->pieces[i].len - from, step = left < here ? left : here;
-        if (step > 0) {
-            buf_add(&r->copy, body->pieces[i].p + from, step);
-        }
-        left -= step;
+    if (!skim_copy(body, &r->copy)) {
+        return false;
     }
     const uint8_t *at = (const uint8_t *)(r->copy.p != NULL ? r->copy.p : "");
     *out = (struct span){at, at + r->copy.len};

@@ -32,6 +32,10 @@ struct sched {
 int64_t sched_now(struct sched *s);
 /* Milliseconds since the epoch, for what people or other machines read; may jump. */
 int64_t sched_wall(struct sched *s);
+/* The earlier of two times to come again at; 0 means never. */
+static inline int64_t sched_sooner(int64_t a, int64_t b) {
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
 /* Call fn(ctx) once at at_ms or as soon as possible after it (never from inside this call). Setting again replaces. */
 void timer_set(struct sched *s, struct timer *t, int64_t at_ms, void (*fn)(void *ctx), void *ctx);
 /* Forget the timer; allowed when not set. The owner must do so before it frees the memory. */

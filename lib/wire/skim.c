@@ -115,6 +115,15 @@ int skim_next(struct skim *s, struct skim_field *f, struct err *err) {
     return 1;
 }
 
+/* The next part of a body that lies in one piece; there must be something left. */
+static struct piece run(struct skim *s) {
+    settle(s);
+    size_t here = s->pieces[s->i].len - s->at;
+    struct piece out = {.p = s->pieces[s->i].p + s->at, .len = s->left < here ? s->left : here};
+    skip(s, out.len);
+    return out;
+}
+
 bool skim_text(const struct skim *body, char *out, size_t cap) {
     if (body->left >= cap) {
         return false;
@@ -122,12 +131,9 @@ bool skim_text(const struct skim *body, char *out, size_t cap) {
     struct skim s = *body;
     size_t n = 0;
     while (s.left > 0) {
-        settle(&s);
-        size_t here = s.pieces[s.i].len - s.at;
-        size_t step = s.left < here ? s.left : here;
-        memcpy(out + n, s.pieces[s.i].p + s.at, step);
-        n += step;
-        skip(&s, step);
+        struct piece p = run(&s);
+        memcpy(out + n, p.p, p.len);
+        n += p.len;
     }
     out[n] = '\0';
     return memchr(out, '\0', n) == NULL;
@@ -140,13 +146,19 @@ size_t skim_pieces(const struct skim *body, struct piece *out, size_t cap) {
         if (n == cap) {
             return 0;
         }
-        settle(&s);
-        size_t here = s.pieces[s.i].len - s.at;
-        size_t step = s.left < here ? s.left : here;
-        out[n++] = (struct piece){.p = s.pieces[s.i].p + s.at, .len = step};
-        skip(&s, step);
+        out[n++] = run(&s);
     }
     return n;
+}
+
+bool skim_copy(const struct skim *body, struct buf *out) {
+    struct skim s = *body;
+    bool room = true;
+    while (s.left > 0 && room) {
+        struct piece p = run(&s);
+        room = buf_add(out, p.p, p.len);
+    }
+    return room;
 }
 
 /* google.protobuf.Any: only its value is looked at, istiod repeats the answer's type in it. */

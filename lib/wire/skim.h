@@ -33,6 +33,9 @@ bool skim_text(const struct skim *body, char *out, size_t cap);
  * larger array; skim.n - skim.i + 1 is always enough). Borrowed like the message. */
 size_t skim_pieces(const struct skim *body, struct piece *out, size_t cap);
 
+/* Add a body to out, in one piece; false when out takes no more. */
+bool skim_copy(const struct skim *body, struct buf *out);
+
 /* What we need of a DiscoveryResponse with one resource of type istio.io/debug. */
 struct skim_debug {
     char type_url[96];

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cut.h"
 #include "probes/istiod_debug.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -24,12 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0) {
         return 0;
     }
-    size_t step = data[0] % 17 + (size_t)1, n = 0;
-    struct piece whole = {data + 1, size - 1};
-    struct piece *cut = calloc(size / step + 1, sizeof(*cut));
-    for (size_t at = 1; cut != NULL && at < size; at += step) {
-        cut[n++] = (struct piece){data + at, at + step > size ? size - at : step};
-    }
+    struct piece whole;
+    size_t n;
+    struct piece *cut = fuzz_cut(data, size, &whole, &n);
     size_t sum[2] = {0, 0};
     struct err err;
     if (istiod_connections(&whole, 1, on_connection, &sum[0], &err) !=

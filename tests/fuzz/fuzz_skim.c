@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cut.h"
 #include "lib/wire/skim.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -62,12 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0) {
         return 0;
     }
-    size_t step = data[0] % 17 + (size_t)1, n = 0;
-    struct piece whole = {data + 1, size - 1};
-    struct piece *cut = calloc(size / step + 1, sizeof *cut);
-    for (size_t at = 1; cut != NULL && at < size; at += step) {
-        cut[n++] = (struct piece){data + at, at + step > size ? size - at : step};
-    }
+    struct piece whole;
+    size_t n;
+    struct piece *cut = fuzz_cut(data, size, &whole, &n);
     struct skim_debug a, b;
     struct skim x, y;
     struct sum of_x = {0, 0}, of_y = {0, 0};

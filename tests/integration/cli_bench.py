@@ -1,6 +1,7 @@
 """A folder that the stand-in for kubectl serves, and kubectl-meshgate run against it."""
 import json
 import os
+import select
 import subprocess
 import sys
 
@@ -13,6 +14,21 @@ from cli_data import UPGRADES, gate_path  # noqa: E402
 BUILD = os.environ.get("MESHGATE_BUILD", os.path.join(os.path.dirname(os.path.dirname(HERE)), "build", "dev"))
 PROGRAM = os.path.join(BUILD, "bin", "kubectl-meshgate")
 DONE, ERROR, USAGE, HELD, PROGRESS = 0, 1, 2, 3, 4
+
+
+def read_terminal(master):
+    """All that is written to the other end of a pseudo-terminal until that is closed; this end is closed."""
+    seen = b""
+    while select.select([master], [], [], 60)[0]:
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        seen += chunk
+    os.close(master)
+    return seen
 
 
 class Bench:

@@ -3,14 +3,13 @@ import json
 import os
 import pty
 import re
-import select
 import subprocess
 import sys
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cli_bench import DONE, ERROR, HELD, PROGRAM, PROGRESS, USAGE, make_bench  # noqa: E402,F401
+from cli_bench import DONE, ERROR, HELD, PROGRAM, PROGRESS, USAGE, make_bench, read_terminal  # noqa: E402,F401
 from cli_data import UPGRADES, upgrade  # noqa: E402
 
 
@@ -263,16 +262,7 @@ def test_watch_redraws_on_a_terminal(bench):
     u = subprocess.Popen([PROGRAM, "watch", "--interval", "100ms"], env=dict(bench.env, TERM="xterm"), stdout=slave,
                          stderr=subprocess.PIPE)
     os.close(slave)
-    seen = b""
-    while select.select([master], [], [], 60)[0]:
-        try:
-            chunk = os.read(master, 65536)
-        except OSError:
-            break
-        if not chunk:
-            break
-        seen += chunk
-    os.close(master)
+    seen = read_terminal(master)
     assert u.wait(timeout=60) == DONE, u.stderr.read()
     u.stderr.close()
     frames = re.split(rb"\x1b\[\d+A\r", seen)

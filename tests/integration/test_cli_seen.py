@@ -3,7 +3,6 @@ import json
 import os
 import pty
 import re
-import select
 import struct
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import termios
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cli_bench import DONE, ERROR, HELD, PROGRAM, USAGE, make_bench  # noqa: E402,F401
+from cli_bench import DONE, ERROR, HELD, PROGRAM, USAGE, make_bench, read_terminal  # noqa: E402,F401
 from cli_data import check_of, coverage, explained, gate_path, proxies, revisions, upgrade  # noqa: E402
 
 
@@ -23,16 +22,7 @@ def on_terminal(bench, columns, *args):
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     done = subprocess.Popen([PROGRAM, *args], env=bench.env, stdout=slave, stderr=subprocess.PIPE)
     os.close(slave)
-    seen = b""
-    while select.select([master], [], [], 60)[0]:
-        try:
-            chunk = os.read(master, 65536)
-        except OSError:
-            break
-        if not chunk:
-            break
-        seen += chunk
-    os.close(master)
+    seen = read_terminal(master)
     done.stderr.close()
     done.wait(timeout=60)
     return seen.decode().replace("\r\n", "\n")
